@@ -1,0 +1,1 @@
+"""One file an algorithm; read them in the order of the book."""

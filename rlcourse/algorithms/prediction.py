@@ -1,0 +1,110 @@
+r"""Prediction from experience: what is a given policy worth? Monte Carlo, TD(0) and n-step TD.
+
+Paper: Sutton 1988. Every state's value moves towards an estimate of the return that followed it,
+
+.. math:: V(S_t) \leftarrow V(S_t) + \alpha\,[G_{t:t+n} - V(S_t)], \qquad
+    G_{t:t+n} = R_{t+1} + \dots + \gamma^{n-1} R_{t+n} + \gamma^n V(S_{t+n})
+
+with ``n = 1`` TD(0), with ``n = 0`` (no limit) Monte Carlo.
+
+Deviations: at a time limit the estimate of the last state stands for the future that was cut off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rlcourse.errors import InvalidArgumentError, check_fraction, check_positive
+from rlcourse.mdp import Floats
+from rlcourse.returns import n_step_returns
+from rlcourse.rollout import Episodes, Progress
+from rlcourse.seeding import streams
+
+__all__ = ["Config", "Result", "train"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """A prediction run."""
+
+    env_id: str = "rlcourse/RandomWalk-v0"
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    episodes: int = 100
+    gamma: float = 1.0  # discount a step
+    alpha: float = 0.1  # step size
+    initial: float = 0.5  # first estimate of every state's value
+    n: int = 1  # rewards in the target; 0 waits for the end of the episode
+
+    def __post_init__(self) -> None:
+        check_fraction("gamma", self.gamma)
+        check_fraction("alpha", self.alpha)
+        check_positive("episodes", self.episodes)
+        if self.n != 0:
+            check_positive("n", self.n)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Estimates after every episode, shape ``[episodes + 1, S]`` (row 0 is the first guess)."""
+
+    values: Floats
+    log: list[dict[str, float]]
+    config: Config
+    seed: int
+
+
+def train(
+    config: Config,
+    seed: int = 0,
+    policy: ArrayLike | None = None,
+    *,
+    on_progress: Progress | None = None,
+) -> Result:
+    """Estimate the values of ``policy`` (probabilities ``[S, A]``; uniform by default).
+
+    Targets are formed when an episode is over, from the estimates at its start ("offline" updates): so
+    one line serves every ``n``.
+
+    >>> train(Config(episodes=3)).values.shape
+    (4, 7)
+    """
+    random_streams = streams(seed)
+    run = Episodes(config.env_id, config.env_options, random_streams.env, on_progress)
+    cumulative = _cumulative(policy, run.num_states, run.num_actions)
+    values = np.full(run.num_states, config.initial)
+    history = [values.copy()]
+    obs = run.obs
+    for _ in range(config.episodes):
+        states, rewards, following, over = [], [], [], False
+        while not over:
+            action = int(np.searchsorted(cumulative[obs], random_streams.exploration.random()))
+            reward, terminated, truncated, next_obs = run.step(action)
+            states.append(obs)
+            rewards.append(reward)
+            following.append(next_obs)
+            obs, over = next_obs, terminated or truncated
+        discounts = np.full(len(states), config.gamma)
+        discounts[-1] *= 1 - terminated
+        window = config.n or len(states)
+        targets = n_step_returns(rewards, discounts, values[following], window)
+        np.add.at(values, states, config.alpha * (targets - values[states]))
+        history.append(values.copy())
+        obs = run.reset()
+    return Result(np.array(history), run.log, config, seed)
+
+
+def _cumulative(policy: ArrayLike | None, states: int, actions: int) -> Floats:
+    shape = (states, actions)
+    given = np.full(shape, 1 / actions) if policy is None else np.asarray(policy, dtype=np.float64)
+    if given.shape != shape or (given < 0).any() or (abs(given.sum(axis=1) - 1) > 1e-8).any():
+        raise InvalidArgumentError(
+            f"policy of shape {given.shape}: must be probabilities {list(shape)}, each row summing to one"
+        )
+    cumulative = given.cumsum(axis=1)
+    cumulative[:, -1] = 1.0
+    return cumulative

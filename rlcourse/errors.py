@@ -1,0 +1,67 @@
+"""The errors that the course raises: each names the argument, the value and what would be right."""
+
+from __future__ import annotations
+
+__all__ = [
+    "CorruptEvidenceError",
+    "CourseError",
+    "ImproperPolicyError",
+    "InvalidArgumentError",
+    "NoModelError",
+    "UnknownEnvironmentError",
+]
+
+
+class CourseError(Exception):
+    """Anything that a caller of this package can mend; the command line prints it without a trace."""
+
+
+class InvalidArgumentError(CourseError, ValueError):
+    """An argument has a value that cannot be right."""
+
+
+class UnknownEnvironmentError(InvalidArgumentError):
+    """No environment is registered under this id."""
+
+
+class NoModelError(CourseError, TypeError):
+    """The environment does not expose its transition probabilities."""
+
+
+class ImproperPolicyError(InvalidArgumentError):
+    """Without discounting a value exists only if the episode ends with probability one."""
+
+
+class CorruptEvidenceError(CourseError):
+    """A stored result or contract cannot be read."""
+
+
+def check_fraction(name: str, value: float, *, below_one: bool = False) -> float:
+    """Return ``value`` if it lies in [0, 1] (or [0, 1) with ``below_one``), else raise.
+
+    >>> check_fraction("gamma", 0.9)
+    0.9
+    """
+    upper = "1)" if below_one else "1]"
+    try:
+        ok = 0.0 <= value < 1.0 if below_one else 0.0 <= value <= 1.0
+    except TypeError:
+        ok = False
+    if not ok:
+        raise InvalidArgumentError(f"{name} = {value!r}: must be a number in [0, {upper}")
+    return float(value)
+
+
+def check_positive(name: str, value: int) -> int:
+    """Return ``value`` if it is a whole number of at least one, else raise.
+
+    >>> check_positive("steps", 5)
+    5
+    """
+    try:
+        whole = int(value)
+    except (TypeError, ValueError, OverflowError):
+        whole = 0
+    if whole != value or whole < 1:
+        raise InvalidArgumentError(f"{name} = {value!r}: must be a whole number of at least 1")
+    return whole

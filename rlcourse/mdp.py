@@ -1,0 +1,535 @@
+r"""Markov decision processes that fit in memory, with every probability known.
+
+A finite MDP is four things: states $0..S-1$, actions $0..A-1$, transition probabilities
+$P(s' \mid s, a)$ and expected rewards $R(s, a)$. Here it also says which states are *terminal*: nothing
+happens after them, so their value is zero, whatever the algorithm and whatever the discount.
+
+The model comes from anywhere: an environment that exposes it (:func:`from_env`), a map drawn as text
+(:func:`grid`), a random walk (:func:`chain`), a board game against a fixed opponent
+(:func:`tic_tac_toe`), or chance (:func:`random_mdp`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.csgraph import breadth_first_order
+from scipy.sparse.linalg import spsolve
+
+from rlcourse.errors import (
+    ImproperPolicyError,
+    InvalidArgumentError,
+    NoModelError,
+    check_fraction,
+    check_positive,
+)
+
+__all__ = [
+    "Floats",
+    "TabularMDP",
+    "board_winner",
+    "chain",
+    "from_env",
+    "grid",
+    "parse_map",
+    "random_mdp",
+    "solve_chain",
+    "tic_tac_toe",
+    "tic_tac_toe_boards",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+TOLERANCE = 1e-8  # how far from one a row of probabilities may sum
+
+
+@dataclass(frozen=True, eq=False)
+class TabularMDP:
+    """A finite Markov decision process.
+
+    Args:
+        transition: ``P[s, a, s']``, a dense array ``[S, A, S]``, or a sequence of ``A`` scipy.sparse
+            matrices ``[S, S]``, one an action. Every row sums to one.
+        reward: ``R[s, a]``, the expected reward, shape ``[S, A]``.
+        terminal: which states end an episode, shape ``[S]``; none by default. What ``transition`` and
+            ``reward`` say about a terminal state is ignored.
+        start: the distribution of the first state, shape ``[S]``; by default uniform over the states
+            that are not terminal.
+
+    Raises:
+        InvalidArgumentError: shapes that do not fit, negative probabilities, rows that do not sum to
+            one, rewards that are not finite.
+
+    >>> mdp = TabularMDP(np.ones((1, 2, 1)), reward=np.array([[0.0, 1.0]]))
+    >>> mdp.num_states, mdp.num_actions
+    (1, 2)
+    """
+
+    transition: NDArray[np.float64] | Sequence[Any]
+    reward: Floats
+    terminal: Bools = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    start: Floats = field(default_factory=lambda: np.zeros(0))
+
+    # Where algorithms work: P stacked action by action into one matrix [A * S, S] in which the rows of
+    # terminal states are zero. One product with it backs up every state and action at once, and the
+    # zero rows are `discount = gamma * (1 - terminated)` in matrix form.
+    rows: Any = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        reward = np.array(self.reward, dtype=np.float64)
+        if reward.ndim != 2 or reward.size == 0:
+            raise InvalidArgumentError(f"reward of shape {reward.shape}: must be [states, actions]")
+        states, actions = reward.shape
+        rows = _stacked(self.transition, states, actions)
+        _check_rows(rows, states)
+        terminal = np.array(self.terminal, dtype=bool)
+        terminal = terminal if terminal.size else np.zeros(states, dtype=bool)
+        if terminal.shape != (states,):
+            raise InvalidArgumentError(f"terminal of shape {terminal.shape}: must be [{states}]")
+        reward[terminal] = 0.0
+        if not np.isfinite(reward).all():
+            s, a = np.argwhere(~np.isfinite(reward))[0]
+            raise InvalidArgumentError(f"reward[{s}, {a}] = {reward[s, a]}: must be finite")
+        keep = np.tile(~terminal, actions).astype(np.float64)
+        rows = (
+            sp.csr_array(sp.diags_array(keep) @ rows) if sp.issparse(rows) else keep[:, None] * rows
+        )
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "reward", reward)
+        object.__setattr__(self, "terminal", terminal)
+        object.__setattr__(self, "start", _distribution(self.start, terminal))
+
+    @property
+    def num_states(self) -> int:
+        """How many states there are, terminal ones included."""
+        return int(self.reward.shape[0])
+
+    @property
+    def num_actions(self) -> int:
+        """How many actions there are, the same in every state."""
+        return int(self.reward.shape[1])
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the transition probabilities are stored as a sparse matrix."""
+        return bool(sp.issparse(self.rows))
+
+    def successors(self, state: int, action: int) -> Floats:
+        """``P[state, action, :]``, shape ``[S]``; all zero when ``state`` is terminal."""
+        row = self.rows[[action * self.num_states + state]]
+        return np.asarray(row.toarray() if sp.issparse(row) else row, dtype=np.float64)[0]
+
+    def expected_next(self, values: ArrayLike) -> Floats:
+        """The expected value of the next state after every state and action: ``[S] -> [S, A]``.
+
+        A terminal next state counts with the value that ``values`` gives it: keep that at zero.
+        """
+        product = self.rows @ np.asarray(values, dtype=np.float64)
+        return np.asarray(product).reshape(self.num_actions, self.num_states).T
+
+    def policy_probabilities(self, policy: ArrayLike) -> Floats:
+        """A policy as probabilities ``[S, A]``, from those or from one action a state ``[S]``."""
+        given = np.asarray(policy)
+        states, actions = self.reward.shape
+        if given.shape == (states,) and np.issubdtype(given.dtype, np.integer):
+            if given.min() < 0 or given.max() >= actions:
+                raise InvalidArgumentError(f"policy: actions must be in 0..{actions - 1}")
+            return np.eye(actions)[given]
+        probabilities = np.asarray(given, dtype=np.float64)
+        if probabilities.shape != (states, actions):
+            raise InvalidArgumentError(
+                f"policy of shape {given.shape}: must be integers [{states}] or "
+                f"probabilities [{states}, {actions}]"
+            )
+        if (probabilities < 0).any() or (np.abs(probabilities.sum(1) - 1) > TOLERANCE).any():
+            raise InvalidArgumentError("policy: each row must be non-negative and sum to one")
+        return probabilities
+
+    def under(self, policy: ArrayLike) -> tuple[Any, Floats]:
+        """The Markov chain that a policy makes of this MDP: ``P_pi [S, S]`` and ``r_pi [S]``."""
+        states, actions = self.reward.shape
+        given = np.asarray(policy)
+        weights = self.policy_probabilities(given)
+        if given.ndim == 1:  # one row a state: pick it, which is far cheaper than mixing
+            return self.rows[given * states + np.arange(states)], self.reward[
+                np.arange(states), given
+            ]
+        if not self.is_sparse:
+            dense = self.rows.reshape(actions, states, states)
+            return np.einsum("sa,ast->st", weights, dense), (weights * self.reward).sum(1)
+        mixed = sum(
+            sp.diags_array(weights[:, a]) @ self.rows[a * states : (a + 1) * states]
+            for a in range(actions)
+        )
+        return sp.csr_array(mixed), (weights * self.reward).sum(1)
+
+    def can_terminate(self, policy: ArrayLike | None = None) -> Bools:
+        """From which states a terminal one can be reached, shape ``[S]``.
+
+        By any actions, or by those of ``policy``. A policy under which every state can terminate is
+        *proper*: it ends with probability one, and undiscounted values exist.
+        """
+        matrix = self.rows if policy is None else self.under(policy)[0]
+        graph = sp.csr_array(matrix)
+        graph.data = (graph.data > 0).astype(np.float64)
+        graph.eliminate_zeros()
+        states = self.num_states
+        if policy is None:
+            graph = sp.csr_array(
+                sum(graph[a * states : (a + 1) * states] for a in range(self.num_actions))
+            )
+        # One extra node behind all terminal states, edges reversed: what it reaches can terminate.
+        ends = sp.csr_array(self.terminal[None, :].astype(np.float64))
+        reversed_graph = sp.block_array(
+            [[graph.T, None], [ends, sp.csr_array((1, 1))]], format="csr"
+        )
+        reached = breadth_first_order(reversed_graph, states, return_predecessors=False)
+        found = np.zeros(states + 1, dtype=bool)
+        found[reached] = True
+        return found[:states]
+
+    def require_proper(self, policy: ArrayLike | None = None) -> None:
+        """Raise :class:`ImproperPolicyError` unless every state can terminate (under ``policy``)."""
+        stuck = np.flatnonzero(~self.can_terminate(policy))
+        if stuck.size:
+            whose = "any policy" if policy is None else "this policy"
+            raise ImproperPolicyError(
+                f"gamma = 1: state {stuck[0]} never reaches a terminal state under {whose}; "
+                "use gamma < 1, a finite horizon, or a policy that ends"
+            )
+
+
+def solve_chain(transition: Any, reward: Floats, gamma: float) -> Floats:
+    """The solution ``v [S]`` of ``v = reward + gamma * transition @ v``, dense or sparse."""
+    if sp.issparse(transition):
+        system = sp.eye_array(reward.size, format="csc") - gamma * transition.tocsc()
+        return np.asarray(spsolve(sp.csc_matrix(system), reward))
+    return np.asarray(np.linalg.solve(np.eye(reward.size) - gamma * transition, reward))
+
+
+def _stacked(transition: Any, states: int, actions: int) -> Any:
+    if isinstance(transition, np.ndarray) or (
+        not any(sp.issparse(matrix) for matrix in transition)
+    ):
+        dense = np.asarray(transition, dtype=np.float64)
+        if dense.shape != (states, actions, states):
+            raise InvalidArgumentError(
+                f"transition of shape {dense.shape}: must be [{states}, {actions}, {states}] "
+                "to fit the rewards"
+            )
+        return np.ascontiguousarray(dense.transpose(1, 0, 2)).reshape(actions * states, states)
+    shapes = [getattr(matrix, "shape", None) for matrix in transition]
+    if shapes != [(states, states)] * actions:
+        raise InvalidArgumentError(
+            f"transition: {len(shapes)} matrices of shapes {shapes[:4]}: must be {actions} sparse "
+            f"matrices [{states}, {states}], one an action"
+        )
+    return sp.csr_array(sp.vstack([sp.csr_array(matrix) for matrix in transition], format="csr"))
+
+
+def _check_rows(rows: Any, states: int) -> None:
+    data = rows.data if sp.issparse(rows) else rows
+    if data.size and not (np.isfinite(data).all() and data.min() >= 0):
+        raise InvalidArgumentError("transition: probabilities must be finite and not negative")
+    sums = np.asarray(rows.sum(axis=1)).ravel()
+    wrong = np.flatnonzero(np.abs(sums - 1) > TOLERANCE)
+    if wrong.size:
+        action, state = divmod(int(wrong[0]), states)
+        raise InvalidArgumentError(
+            f"transition[{state}, {action}] sums to {sums[wrong[0]]:.6g}: must sum to one"
+        )
+
+
+def _distribution(start: ArrayLike, terminal: Bools) -> Floats:
+    given = np.array(start, dtype=np.float64)
+    if given.size == 0:
+        alive = ~terminal if not terminal.all() else np.ones_like(terminal)
+        return alive / alive.sum()
+    if given.shape != terminal.shape or (given < 0).any() or abs(given.sum() - 1) > TOLERANCE:
+        raise InvalidArgumentError(
+            f"start of shape {given.shape}: must be a distribution over {terminal.size} states"
+        )
+    return given
+
+
+# --- models from elsewhere -----------------------------------------------------------------------
+
+
+def from_env(env: gym.Env[Any, Any]) -> TabularMDP:
+    """The model of an environment that exposes one (Gymnasium's toy-text family: ``env.unwrapped.P``).
+
+    Gymnasium marks *transitions* as terminated, a model marks *states*. Where the two agree the states
+    keep their numbers and nothing is added. Where a state is entered both ways (Taxi-v4: driving
+    onto the passenger's goal, and setting the passenger down there) terminating transitions lead to
+    one extra absorbing state, the last.
+
+    >>> from_env(gym.make("FrozenLake-v1")).num_states
+    16
+
+    Raises:
+        NoModelError: the environment has no table ``P``.
+    """
+    model = getattr(env.unwrapped, "P", None)
+    if not isinstance(model, Mapping):
+        name = env.spec.id if env.spec else type(env.unwrapped).__name__
+        raise NoModelError(
+            f"env = {name}: exposes no transition table `P`; use an environment with a model "
+            "(FrozenLake-v1, Taxi-v4, CliffWalking-v1, rlcourse/Grid-v0) or learn from samples"
+        )
+    states, actions = len(model), len(model[0])
+    flat = [
+        (int(s), int(a), float(p), int(next_s), float(r), bool(end))
+        for s in model
+        for a in model[s]
+        for p, next_s, r, end in model[s][a]
+    ]
+    s, a, p, next_s, r, end = (np.array(column) for column in zip(*flat, strict=True))
+    terminal = np.zeros(states, dtype=bool)
+    terminal[next_s[end]] = True
+    if (terminal[next_s] & ~end & ~terminal[s]).any():
+        terminal = np.arange(states + 1) == states
+        next_s = np.where(end, states, next_s)
+    total = terminal.size
+    reward = np.zeros((total, actions))
+    np.add.at(reward, (s, a), p * r)
+    transition = np.zeros((total, actions, total))
+    np.add.at(transition, (s, a, next_s), p)
+    transition[terminal] = np.eye(total)[terminal][:, None, :]
+    start = np.zeros(total)
+    given = getattr(env.unwrapped, "initial_state_distrib", None)
+    start[:states] = np.full(states, 1 / states) if given is None else given
+    return TabularMDP(transition, reward, terminal, start)
+
+
+MAP_LEGEND = "S start, G goal, H hole, # wall, . free"
+# The moves of Gymnasium's FrozenLake, in its order: left, down, right, up.
+MOVES = np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
+
+
+def parse_map(text: str | Sequence[str]) -> NDArray[np.str_]:
+    """A map drawn as text -> single characters ``[rows, columns]``. ``F`` also means free.
+
+    >>> parse_map("S.G").tolist()
+    [['S', '.', 'G']]
+
+    Raises:
+        InvalidArgumentError: rows of different length, an unknown character, no start or no goal.
+    """
+    lines = text.strip().splitlines() if isinstance(text, str) else list(text)
+    lines = [line.strip().replace("F", ".") for line in lines]
+    if not lines or len({len(line) for line in lines}) != 1 or not lines[0]:
+        raise InvalidArgumentError("map: rows must be of one length and not empty")
+    cells = np.array([list(line) for line in lines])
+    unknown = sorted(set(cells.ravel()) - set("SGH#."))
+    if unknown:
+        raise InvalidArgumentError(f"map: unknown {unknown}; the legend is {MAP_LEGEND}")
+    for symbol, name in (("S", "start"), ("G", "goal")):
+        if symbol not in cells:
+            raise InvalidArgumentError(f"map: no {name}; draw at least one {symbol} ({MAP_LEGEND})")
+    return cells
+
+
+def grid(
+    text: str | Sequence[str],
+    *,
+    slip: float = 0.0,
+    goal: float = 1.0,
+    hole: float = 0.0,
+    step: float = 0.0,
+) -> TabularMDP:
+    r"""A grid world from a map: cell ``(i, j)`` is state ``i * columns + j``.
+
+    The actions are left, down, right, up. With probability ``slip`` the move goes sideways, half of
+    the time to either side (``slip = 2/3`` is FrozenLake's ice). Walls and the border leave the agent
+    where it is. Arriving on a goal or in a hole ends the episode and pays ``goal`` or ``hole``
+    besides the ``step`` that every move pays. Large maps become sparse models.
+
+    >>> grid("S.G").reward.max()
+    1.0
+
+    Raises:
+        InvalidArgumentError: a map that :func:`parse_map` refuses, or ``slip`` outside [0, 1].
+    """
+    cells = parse_map(text)
+    check_fraction("slip", slip)
+    rows, columns = cells.shape
+    states, actions = cells.size, len(MOVES)
+    flat = cells.ravel()
+    i, j = np.divmod(np.arange(states), columns)
+    targets = np.empty((actions, states), dtype=np.int64)
+    for move, (di, dj) in enumerate(MOVES):
+        target = np.clip(i + di, 0, rows - 1) * columns + np.clip(j + dj, 0, columns - 1)
+        targets[move] = np.where(flat[target] == "#", np.arange(states), target)
+    arrival = step + np.where(flat == "G", goal, 0.0) + np.where(flat == "H", hole, 0.0)
+    terminal = np.isin(flat, ["G", "H", "#"])
+    matrices, reward = [], np.empty((states, actions))
+    for action in range(actions):
+        # The moves at a right angle are the neighbours in the order left, down, right, up.
+        chances = {action: 1.0 - slip, (action + 1) % 4: slip / 2, (action + 3) % 4: slip / 2}
+        moves = [move for move, chance in chances.items() if chance > 0]
+        matrix = sp.coo_array(
+            (
+                np.repeat([chances[move] for move in moves], states),
+                (np.tile(np.arange(states), len(moves)), targets[moves].ravel()),
+            ),
+            shape=(states, states),
+        ).tocsr()
+        matrices.append(matrix)
+        reward[:, action] = matrix @ arrival
+    start = (flat == "S") / (flat == "S").sum()
+    dense = states <= 1000
+    transition = np.stack([matrix.toarray() for matrix in matrices], axis=1) if dense else matrices
+    return TabularMDP(transition, reward, terminal, start)
+
+
+def chain(length: int = 5) -> TabularMDP:
+    """The random walk of textbooks: ``length`` states in a row between two ends, right pays one.
+
+    States ``1..length`` are the row, ``0`` and ``length + 1`` are the terminal ends. Actions are left
+    and right; the walk starts in the middle. Under the uniform policy the value of state ``i`` is
+    ``i / (length + 1)``.
+
+    >>> chain(5).start.argmax()
+    np.int64(3)
+    """
+    check_positive("length", length)
+    states = length + 2
+    transition = np.zeros((states, 2, states))
+    reward = np.zeros((states, 2))
+    for s in range(1, length + 1):
+        transition[s, 0, s - 1] = transition[s, 1, s + 1] = 1.0
+    transition[0, :, 0] = transition[-1, :, -1] = 1.0
+    reward[length, 1] = 1.0
+    terminal = np.isin(np.arange(states), [0, states - 1])
+    start = np.eye(states)[(length + 1) // 2]
+    return TabularMDP(transition, reward, terminal, start)
+
+
+def random_mdp(
+    states: int, actions: int, *, seed: int, branching: int | None = None, sparse: bool = False
+) -> TabularMDP:
+    """An MDP drawn at random: Dirichlet rows over ``branching`` successors, normal rewards.
+
+    Source: Garnet problems (Archibald et al. 1995), with Dirichlet instead of broken-stick weights.
+
+    >>> random_mdp(3, 2, seed=0).num_states
+    3
+    """
+    check_positive("states", states)
+    check_positive("actions", actions)
+    branching = states if branching is None else check_positive("branching", branching)
+    if branching > states:
+        raise InvalidArgumentError(f"branching = {branching}: must be at most states = {states}")
+    rng = np.random.default_rng(seed)
+    weights = rng.dirichlet(np.ones(branching), size=(states, actions))
+    successors = np.argsort(rng.random((states, actions, states)), axis=2)[:, :, :branching]
+    dense = np.zeros((states, actions, states))
+    np.put_along_axis(dense, successors, weights, axis=2)
+    transition = [sp.csr_array(dense[:, a]) for a in range(actions)] if sparse else dense
+    return TabularMDP(transition, rng.normal(size=(states, actions)))
+
+
+# --- tic-tac-toe against a fixed opponent ---------------------------------------------------------
+
+Board = tuple[
+    int, ...
+]  # nine cells, row by row: 1 the agent (X, first to move), -1 the opponent, 0 free
+LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
+
+
+def board_winner(board: Board) -> int:
+    """1 or -1 when that side has three in a line, else 0.
+
+    >>> board_winner((1, 1, 1, -1, -1, 0, 0, 0, 0))
+    1
+    """
+    for a, b, c in LINES:
+        if board[a] != 0 and board[a] == board[b] == board[c]:
+            return board[a]
+    return 0
+
+
+def _uniform_opponent(board: Board) -> Mapping[int, float]:
+    free = [cell for cell in range(9) if board[cell] == 0]
+    return {cell: 1 / len(free) for cell in free}
+
+
+def _place(board: Board, cell: int, mark: int) -> Board:
+    return (*board[:cell], mark, *board[cell + 1 :])
+
+
+@cache
+def tic_tac_toe_boards() -> tuple[Board, ...]:
+    """Every position in which the agent is to move; the position's index is its state.
+
+    >>> len(tic_tac_toe_boards())
+    2423
+    """
+    found: dict[Board, None] = {}
+    stack = [(0,) * 9]
+    while stack:
+        board = stack.pop()
+        if board in found:
+            continue
+        found[board] = None
+        for cell in range(9):
+            after = _place(board, cell, 1) if board[cell] == 0 else None
+            if after and not board_winner(after) and 0 in after:
+                replies = (_place(after, reply, -1) for reply in range(9) if after[reply] == 0)
+                stack.extend(reply for reply in replies if not board_winner(reply))
+    return tuple(sorted(found))
+
+
+def tic_tac_toe(
+    opponent: Callable[[Board], Mapping[int, float]] = _uniform_opponent,
+) -> TabularMDP:
+    """Tic-tac-toe as an MDP. Against a *fixed* opponent only: two learners are a game, not an MDP.
+
+    The agent plays X and moves first. An action is a cell, 0..8; taking an occupied cell forfeits.
+    The reward is 1 for a win, -1 for a loss or a forfeit, 0 otherwise. The last state is the end.
+
+    Args:
+        opponent: the opponent's policy: a board -> probabilities of cells; by default uniform.
+
+    >>> tic_tac_toe().num_states
+    2424
+    """
+    boards = tic_tac_toe_boards()
+    index = {board: state for state, board in enumerate(boards)}
+    end = len(boards)
+    reward = np.zeros((end + 1, 9))
+    entries: list[list[tuple[int, int, float]]] = [[(end, end, 1.0)] for _ in range(9)]
+    for state, board in enumerate(boards):
+        for cell in range(9):
+            if board[cell] != 0:
+                reward[state, cell] = -1.0
+                entries[cell].append((state, end, 1.0))
+                continue
+            after = _place(board, cell, 1)
+            if board_winner(after) or 0 not in after:
+                reward[state, cell] = float(board_winner(after))
+                entries[cell].append((state, end, 1.0))
+                continue
+            for reply, probability in opponent(after).items():
+                if after[reply] != 0:
+                    raise InvalidArgumentError(f"opponent: played the occupied cell {reply}")
+                answer = _place(after, reply, -1)
+                lost = board_winner(answer) == -1
+                reward[state, cell] -= probability * lost
+                entries[cell].append((state, end if lost else index[answer], probability))
+    matrices = []
+    for rows in entries:
+        s, next_s, p = (np.array(column) for column in zip(*rows, strict=True))
+        matrices.append(sp.coo_array((p, (s, next_s)), shape=(end + 1, end + 1)).tocsr())
+    terminal = np.arange(end + 1) == end
+    start = np.arange(end + 1) == index[(0,) * 9]
+    return TabularMDP(matrices, reward, terminal, start.astype(np.float64))

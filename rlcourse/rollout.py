@@ -1,0 +1,62 @@
+"""One environment, stepped and counted: the part of a tabular loop that teaches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gymnasium.spaces import Discrete
+
+from rlcourse.envs.vector import make
+from rlcourse.errors import InvalidArgumentError
+
+__all__ = ["Episodes", "Progress"]
+
+Progress = Callable[[int, dict[str, float]], None]  # (environment steps, log row of an episode)
+
+
+class Episodes:
+    """Steps one environment with numbered states and actions and keeps one log row an episode.
+
+    >>> episodes = Episodes("FrozenLake-v1", {"is_slippery": False}, seed=0)
+    >>> episodes.obs, episodes.step(2)
+    (0, (0.0, False, False, 1))
+
+    Raises:
+        InvalidArgumentError: the environment's spaces are not ``Discrete``.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        options: Mapping[str, Any],
+        seed: int,
+        on_progress: Progress | None = None,
+    ) -> None:
+        self.env = make(env_id, **options)
+        observations, actions = self.env.observation_space, self.env.action_space
+        if not isinstance(observations, Discrete) or not isinstance(actions, Discrete):
+            raise InvalidArgumentError(f"env_id = {env_id!r}: a table needs Discrete spaces")
+        self.num_states, self.num_actions = int(observations.n), int(actions.n)
+        self.on_progress = on_progress
+        self.log: list[dict[str, float]] = []
+        self.steps = self.length = 0
+        self.total = 0.0
+        self.obs = int(self.env.reset(seed=seed)[0])
+
+    def step(self, action: int) -> tuple[float, bool, bool, int]:
+        """Act: ``(reward, terminated, truncated, next_obs)``."""
+        next_obs, reward, terminated, truncated, _ = self.env.step(action)
+        self.steps += 1
+        self.length += 1
+        self.total += float(reward)
+        return float(reward), terminated, truncated, int(next_obs)
+
+    def reset(self) -> int:
+        """Log the finished episode and start the next one."""
+        row = {"step": self.steps, "return": self.total, "length": self.length}
+        self.log.append(row)
+        if self.on_progress:
+            self.on_progress(self.steps, row)
+        self.total, self.length = 0.0, 0
+        return int(self.env.reset()[0])
