@@ -353,8 +353,8 @@ def grid(
     where it is. Arriving on a goal or in a hole ends the episode and pays ``goal`` or ``hole``
     besides the ``step`` that every move pays. Large maps become sparse models.
 
-    >>> grid("S.G").reward.max()
-    1.0
+    >>> grid("S.G").reward[1].tolist()
+    [0.0, 0.0, 1.0, 0.0]
 
     Raises:
         InvalidArgumentError: a map that :func:`parse_map` refuses, or ``slip`` outside [0, 1].

@@ -133,9 +133,14 @@ def learning_curves(
     for (name, value), dashes in zip((references or {}).items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, linestyle=dashes, linewidth=1.2, color=INK)
         axes.annotate(
-            name, (1.0, value), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-            fontsize=9, color=INK,
-        )  # fmt: skip
+            name,
+            (1.0, value),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=9,
+            color=INK,
+        )
 
 
 def draw_grid(
@@ -181,7 +186,7 @@ def draw_grid(
                 edgecolor=INK,
                 linewidth=0.6,
                 alpha=0.08 + 0.6 * share[i, j],
-            )  # fmt: skip
+            )
         )
         axes.text(
             j, i + 0.3, f"{cells[i, j]:.{digits}f}", ha="center", va="center", fontsize=9 * size
@@ -194,6 +199,8 @@ def draw_grid(
         for action in np.flatnonzero(row >= row.max() - 1e-12):
             di, dj = MOVES[action]
             axes.annotate(
-                "", (j + 0.3 * dj, i - 0.08 + 0.22 * di), (j, i - 0.08),
+                "",
+                (j + 0.3 * dj, i - 0.08 + 0.22 * di),
+                (j, i - 0.08),
                 arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.0 * size},
-            )  # fmt: skip
+            )

@@ -12,7 +12,8 @@ from rlcourse.errors import InvalidArgumentError
 
 __all__ = ["Episodes", "Progress"]
 
-Progress = Callable[[int, dict[str, float]], None]  # (environment steps, log row of an episode)
+# Called after every episode: (environment steps, its log row, the table as it stands).
+Progress = Callable[[int, dict[str, float], Any], None]
 
 
 class Episodes:
@@ -52,11 +53,11 @@ class Episodes:
         self.total += float(reward)
         return float(reward), terminated, truncated, int(next_obs)
 
-    def reset(self) -> int:
-        """Log the finished episode and start the next one."""
+    def reset(self, table: Any = None) -> int:
+        """Log the finished episode, report it with the table learned so far, start the next one."""
         row = {"step": self.steps, "return": self.total, "length": self.length}
         self.log.append(row)
         if self.on_progress:
-            self.on_progress(self.steps, row)
+            self.on_progress(self.steps, row, table)
         self.total, self.length = 0.0, 0
         return int(self.env.reset()[0])

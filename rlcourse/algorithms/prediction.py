@@ -12,6 +12,7 @@ Deviations: at a time limit the estimate of the last state stands for the future
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,6 @@ from numpy.typing import ArrayLike
 
 from rlcourse.errors import InvalidArgumentError, check_fraction, check_positive
 from rlcourse.mdp import Floats
-from rlcourse.returns import n_step_returns
 from rlcourse.rollout import Episodes, Progress
 from rlcourse.seeding import streams
 
@@ -67,34 +67,35 @@ def train(
 ) -> Result:
     """Estimate the values of ``policy`` (probabilities ``[S, A]``; uniform by default).
 
-    Targets are formed when an episode is over, from the estimates at its start ("offline" updates): so
-    one line serves every ``n``.
-
     >>> train(Config(episodes=3)).values.shape
     (4, 7)
     """
     random_streams = streams(seed)
     run = Episodes(config.env_id, config.env_options, random_streams.env, on_progress)
     cumulative = _cumulative(policy, run.num_states, run.num_actions)
-    values = np.full(run.num_states, config.initial)
+    values = [config.initial] * run.num_states
     history = [values.copy()]
+    window: deque[tuple[int, float]] = deque()
     obs = run.obs
-    for _ in range(config.episodes):
-        states, rewards, following, over = [], [], [], False
-        while not over:
-            action = int(np.searchsorted(cumulative[obs], random_streams.exploration.random()))
-            reward, terminated, truncated, next_obs = run.step(action)
-            states.append(obs)
-            rewards.append(reward)
-            following.append(next_obs)
-            obs, over = next_obs, terminated or truncated
-        discounts = np.full(len(states), config.gamma)
-        discounts[-1] *= 1 - terminated
-        window = config.n or len(states)
-        targets = n_step_returns(rewards, discounts, values[following], window)
-        np.add.at(values, states, config.alpha * (targets - values[states]))
-        history.append(values.copy())
-        obs = run.reset()
+    while len(history) <= config.episodes:
+        action = int(np.searchsorted(cumulative[obs], random_streams.exploration.random()))
+        reward, terminated, truncated, next_obs = run.step(action)
+        window.append((obs, reward))
+        over = terminated or truncated
+        if over or len(window) == config.n:
+            target = (1 - terminated) * values[next_obs]
+            targets = []
+            for state, reward in reversed(window):
+                target = reward + config.gamma * target
+                targets.append((state, target))
+            for state, target in targets if over else targets[-1:]:
+                values[state] += config.alpha * (target - values[state])
+            window.popleft()
+        if over:
+            window.clear()
+            history.append(values.copy())
+            next_obs = run.reset(values)
+        obs = next_obs
     return Result(np.array(history), run.log, config, seed)
 
 

@@ -160,7 +160,7 @@ def train(
         error = target(q, reward, discount, next_obs, next_action, run.epsilon) - q[obs][action]
         q[obs][action] += run.step_size(obs, action) * error
         if terminated or truncated:
-            next_obs = run.reset()
+            next_obs = run.reset(q)
             next_action = run.behave(q[next_obs])
         obs, action = next_obs, next_action
     return run.result(q)
@@ -182,7 +182,7 @@ def double_q_learning(
         discount = config.gamma * (1 - terminated)
         error = reward + discount * other[next_obs][best] - q[obs][action]
         q[obs][action] += run.step_size(obs, action) * error
-        obs = run.reset() if terminated or truncated else next_obs
+        obs = run.reset([q, other]) if terminated or truncated else next_obs
     return run.result((np.add(q, other) / 2).tolist())
 
 
@@ -208,7 +208,7 @@ def n_step_sarsa(config: Config, seed: int = 0, *, on_progress: Progress | None 
             window.popleft()
         if over:
             window.clear()
-            next_obs = run.reset()
+            next_obs = run.reset(q)
             next_action = run.behave(q[next_obs])
         obs, action = next_obs, next_action
     return run.result(q)

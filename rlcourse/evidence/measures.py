@@ -1,0 +1,179 @@
+"""What a contract can measure: ``measure(config, seed, **options) -> (score, extra)``.
+
+``extra`` is kept with the result: curves (``x`` and ``curves``) and whatever a page wants to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from rlcourse.algorithms import prediction, tabular
+from rlcourse.algorithms.dynamic_programming import evaluate
+from rlcourse.envs.vector import make
+from rlcourse.evaluation import exact_return
+from rlcourse.mdp import Floats, TabularMDP, chain, from_env
+from rlcourse.mutants import hunt
+
+__all__ = ["MEASURES"]
+
+Measured = tuple[float, dict[str, Any]]
+POINTS = 40  # points of a stored learning curve
+
+
+def greedy_return(
+    config: Mapping[str, Any],
+    seed: int,
+    *,
+    algorithm: str = "q_learning",
+    bug: str | None = None,
+    horizon: int | None = None,
+    curve: bool = True,
+) -> Measured:
+    """The exact expected return of the greedy policy that was learned, and how it grew.
+
+    With ``bug`` the algorithm is the one with that mutation: what a page says about a bug is measured
+    on the bug.
+    """
+    module = hunt(bug) if bug else tabular
+    settings = module.Config(**config)
+    env = make(settings.env_id, **settings.env_options)
+    mdp = from_env(env)
+    limit = horizon or env.spec.max_episode_steps  # type: ignore[union-attr]
+    checkpoints = np.linspace(0, settings.steps, POINTS + 1)[1:]
+    x: list[float] = []
+    curves: list[float] = []
+
+    def watch(steps: int, row: dict[str, float], table: Any) -> None:
+        while curve and len(x) < POINTS and steps >= checkpoints[len(x)]:
+            q = np.sum(table, axis=0) if np.ndim(table) == 3 else np.asarray(table)
+            x.append(float(checkpoints[len(x)]))
+            curves.append(exact_return(mdp, q.argmax(axis=1), horizon=limit))
+
+    result = module.ALGORITHMS[algorithm](settings, seed, on_progress=watch)
+    score = exact_return(mdp, result.policy, horizon=limit)
+    if curve:  # the last episode may have been cut by the budget
+        missing = POINTS - len(x)
+        x.extend(checkpoints[len(x) :].tolist())
+        curves.extend([score] * missing)
+    goals = sum(row["return"] > 0 for row in result.log)
+    extra: dict[str, Any] = {"episodes_with_reward": goals, "episodes": len(result.log)}
+    return score, {**extra, "x": x, "curves": curves} if curve else extra
+
+
+def reached_goal(config: Mapping[str, Any], seed: int, *, bug: str | None = None) -> Measured:
+    """One if any training episode was rewarded, else zero."""
+    score, extra = greedy_return(config, seed, bug=bug, curve=False)
+    return float(extra["episodes_with_reward"] > 0), {**extra, "greedy": score}
+
+
+def online_return(
+    config: Mapping[str, Any], seed: int, *, algorithm: str, last: int = 1000
+) -> Measured:
+    """The mean return of the last episodes *while exploring*, and of what the table implies exactly."""
+    settings = tabular.Config(**config)
+    result = tabular.ALGORITHMS[algorithm](settings, seed)
+    returns = np.array([row["return"] for row in result.log])
+    env = make(settings.env_id, **settings.env_options)
+    mdp = from_env(env)
+    limit = env.spec.max_episode_steps  # type: ignore[union-attr]
+    exploring = _epsilon_greedy(result.policy, settings.epsilon_end, mdp)
+    bins = np.array_split(returns, POINTS)
+    return float(returns[-last:].mean()), {
+        "greedy": exact_return(mdp, result.policy, horizon=limit),
+        "exploring": exact_return(mdp, exploring, horizon=limit),
+        "x": np.linspace(0, 1, POINTS + 1)[1:].tolist(),
+        "curves": [float(part.mean()) for part in bins],
+    }
+
+
+def online_gap(
+    config: Mapping[str, Any], seed: int, *, better: str, worse: str, last: int = 1000
+) -> Measured:
+    """How much more one algorithm earns while learning than another, with the same seed."""
+    first, _ = online_return(config, seed, algorithm=better, last=last)
+    second, _ = online_return(config, seed, algorithm=worse, last=last)
+    return first - second, {better: first, worse: second}
+
+
+def start_bias(config: Mapping[str, Any], seed: int, *, algorithm: str) -> Measured:
+    """How far the learned value of the first state's ``action 0`` lies above its true value.
+
+    For the maximisation-bias world: the true value of going left is the mean of a reward.
+    """
+    settings = tabular.Config(**config)
+    result = tabular.ALGORITHMS[algorithm](settings, seed)
+    mdp: TabularMDP = make(settings.env_id, **settings.env_options).unwrapped.mdp  # type: ignore[attr-defined]
+    optimal = evaluate(mdp, result.policy, settings.gamma)
+    truth = mdp.reward[0, 0] + settings.gamma * mdp.successors(0, 0) @ optimal
+    first_steps = [row["length"] > 1 for row in result.log]
+    curve = [float(np.mean(part)) for part in np.array_split(first_steps, POINTS)]
+    return float(result.q[0, 0] - truth), {
+        "truth": float(truth),
+        "x": np.linspace(0, len(result.log), POINTS + 1)[1:].tolist(),
+        "curves": curve,
+    }
+
+
+def bias_gap(config: Mapping[str, Any], seed: int) -> Measured:
+    """How much more Q-learning overestimates than Double Q-learning, with the same seed."""
+    single, first = start_bias(config, seed, algorithm="q_learning")
+    double, second = start_bias(config, seed, algorithm="double_q_learning")
+    return single - double, {
+        "q_learning": single,
+        "double_q_learning": double,
+        "x": first["x"],
+        "curves": second["curves"],
+    }
+
+
+def random_walk_error(config: Mapping[str, Any], seed: int, *, average: bool = False) -> Measured:
+    """Root-mean-square error of predicted values on the random walk, from the exact ones.
+
+    With ``average`` of the mean estimate over the second half of the run, which the noise of a constant
+    step size leaves unbiased; else of the estimate after every episode, averaged over the run.
+    """
+    settings = prediction.Config(**config)
+    mdp = chain(**settings.env_options)
+    truth = evaluate(mdp, np.full((mdp.num_states, 2), 0.5), settings.gamma)[1:-1]
+    values: Floats = prediction.train(settings, seed).values[:, 1:-1]
+    errors = np.sqrt(((values - truth) ** 2).mean(axis=1))
+    mean = values[len(values) // 2 :].mean(axis=0)
+    score = np.sqrt(((mean - truth) ** 2).mean()) if average else errors.mean()
+    picks = np.unique(np.linspace(0, len(errors) - 1, POINTS + 1).round().astype(int))
+    return float(score), {
+        "x": picks.astype(float).tolist(),
+        "curves": errors[picks].tolist(),
+        "mean_values": mean.tolist(),
+        "truth": truth.tolist(),
+    }
+
+
+def random_walk_gap(config: Mapping[str, Any], seed: int, *, worse: Mapping[str, Any]) -> Measured:
+    """How much larger the error with the settings ``worse`` is than with ``config``, same seed."""
+    first, _ = random_walk_error(config, seed)
+    second, _ = random_walk_error({**config, **worse}, seed)
+    return second - first, {"config": first, "worse": second}
+
+
+def _epsilon_greedy(policy: Any, epsilon: float, mdp: TabularMDP) -> Floats:
+    states, actions = mdp.reward.shape
+    full = np.concatenate([policy, np.zeros(states - len(policy), dtype=int)])
+    return (1 - epsilon) * np.eye(actions)[full] + epsilon / actions
+
+
+MEASURES: dict[str, Callable[..., Measured]] = {
+    measure.__name__: measure
+    for measure in (
+        greedy_return,
+        reached_goal,
+        online_return,
+        online_gap,
+        start_bias,
+        bias_gap,
+        random_walk_error,
+        random_walk_gap,
+    )
+}

@@ -1,0 +1,123 @@
+"""Exercises that check at once, and bugs to hunt.
+
+``check("loop/return", my_function)`` says whether an answer is right and, if not, for which input it
+is not, what was expected and what to look at. ``hunt("terminal-mask")`` hands out a copy of one of the
+package's own modules with one bug in it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rlcourse.errors import CourseError, InvalidArgumentError
+from rlcourse.mutants import hunt
+
+__all__ = [
+    "NotRightError",
+    "Verdict",
+    "check",
+    "exercise",
+    "expect_call",
+    "expect_close",
+    "hunt",
+    "verdict",
+]
+
+CHAPTERS = ("loop", "mdp", "bellman", "q_learning")
+_exercises: dict[str, Callable[[Any], str]] = {}
+
+
+class NotRightError(CourseError):
+    """An answer that is not right, with the reason a learner needs."""
+
+
+class Verdict(NamedTuple):
+    """What :func:`check` found: ``passed`` is None while nothing has been written."""
+
+    passed: bool | None
+    message: str
+
+
+def exercise(name: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]]:
+    """Register the check of one exercise: it returns praise or raises :class:`NotRightError`."""
+
+    def register(function: Callable[[Any], str]) -> Callable[[Any], str]:
+        _exercises[name] = function
+        return function
+
+    return register
+
+
+def verdict(name: str, answer: Any = ...) -> Verdict:
+    """Judge an answer without printing; see :func:`check`."""
+    for chapter in CHAPTERS:
+        importlib.import_module(f"rlcourse.labs.{chapter}")
+    if name not in _exercises:
+        near = difflib.get_close_matches(name, _exercises, n=3, cutoff=0.3)
+        raise InvalidArgumentError(
+            f"name = {name!r}: no such exercise; did you mean {', '.join(near) or 'another one'}?"
+        )
+    if answer is ... or answer is None:
+        return Verdict(None, "not written yet")
+    try:
+        return Verdict(True, _exercises[name](answer))
+    except NotRightError as error:
+        return Verdict(False, str(error))
+
+
+def check(name: str, answer: Any = ...) -> None:
+    """Print whether an answer is right, at once, offline, and what to look at if it is not.
+
+    >>> check("loop/return")
+    … loop/return: not written yet
+    """
+    passed, message = verdict(name, answer)
+    print(f"{ {True: '✓', False: '✗', None: '…'}[passed] } {name}: {message}")
+
+
+def expect_close(
+    got: Any, expected: ArrayLike, *, what: str, look: str = "", tolerance: float = 1e-6
+) -> None:
+    """Raise :class:`NotRightError` unless ``got`` equals ``expected`` in shape and value."""
+    wanted = np.asarray(expected, dtype=np.float64)
+    tail = f" Look at {look}." if look else ""
+    if got is ... or got is None:
+        raise NotRightError(f"{what}: nothing came back; does your function end in `return`?")
+    try:
+        value = np.asarray(got, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise NotRightError(f"{what}: expected numbers, got {type(got).__name__}.") from None
+    if value.shape != wanted.shape:
+        raise NotRightError(f"{what}: expected shape {wanted.shape}, got {value.shape}.{tail}")
+    if not np.allclose(value, wanted, rtol=0, atol=tolerance, equal_nan=False):
+        raise NotRightError(f"{what}: expected {_short(wanted)}, got {_short(value)}.{tail}")
+
+
+def expect_call(
+    function: Any, arguments: Sequence[Any], expected: ArrayLike, *, look: str = "", **options: Any
+) -> None:
+    """Call a learner's function on copies of ``arguments`` and compare what it returns."""
+    if not callable(function):
+        raise NotRightError(f"expected a function, got {type(function).__name__}.")
+    given = ", ".join(_short(argument) for argument in arguments)
+    try:
+        got = function(*deepcopy(list(arguments)))
+    except Exception as error:  # whatever a learner's code raises is news for the learner
+        raise NotRightError(f"for ({given}) it raised {type(error).__name__}: {error}") from None
+    expect_close(got, expected, what=f"for ({given})", look=look, **options)
+
+
+def _short(value: Any) -> str:
+    if callable(value):
+        return getattr(value, "__name__", "a function")
+    if isinstance(value, np.ndarray | list | tuple | float | int):
+        return np.array2string(np.asarray(value), precision=5, threshold=12, separator=", ")
+    text = repr(value)
+    return text if len(text) <= 60 else f"{type(value).__name__}(...)"
