@@ -44,8 +44,8 @@ def check_fraction(name: str, value: float, *, below_one: bool = False) -> float
     """
     upper = "1)" if below_one else "1]"
     try:
-        ok = 0.0 <= value < 1.0 if below_one else 0.0 <= value <= 1.0
-    except TypeError:
+        ok = bool(0.0 <= value < 1.0 if below_one else 0.0 <= value <= 1.0)
+    except (TypeError, ValueError):  # text, None, an array
         ok = False
     if not ok:
         raise InvalidArgumentError(f"{name} = {value!r}: must be a number in [0, {upper}")
@@ -60,8 +60,9 @@ def check_positive(name: str, value: int) -> int:
     """
     try:
         whole = int(value)
+        ok = bool(whole == value) and whole >= 1
     except (TypeError, ValueError, OverflowError):
-        whole = 0
-    if whole != value or whole < 1:
+        ok = False
+    if not ok:
         raise InvalidArgumentError(f"{name} = {value!r}: must be a whole number of at least 1")
     return whole

@@ -38,7 +38,7 @@ def exact_return(
     """
     check_fraction("gamma", gamma)
     chosen = np.asarray(policy)
-    if len(chosen) == mdp.num_states - 1 and mdp.terminal[-1]:
+    if chosen.ndim and len(chosen) == mdp.num_states - 1 and mdp.terminal[-1]:
         chosen = np.concatenate([chosen, chosen[-1:]])
     if horizon is None:
         return float(mdp.start @ evaluate(mdp, chosen, gamma))
@@ -75,8 +75,11 @@ def play(
     (2,)
     """
     check_positive("episodes", episodes)
+    check_positive("num_envs", num_envs)
     if episodes % num_envs:
-        raise InvalidArgumentError(f"episodes = {episodes}: must be a multiple of {num_envs} envs")
+        raise InvalidArgumentError(
+            f"episodes = {episodes}: must be a multiple of num_envs = {num_envs}"
+        )
     stepper = make_vector(env_id, num_envs, **options)
     obs = stepper.reset(streams(seed).evaluation)
     totals = np.zeros(num_envs)

@@ -30,6 +30,7 @@ from rlcourse.errors import (
     check_fraction,
     check_positive,
 )
+from rlcourse.seeding import generator
 
 __all__ = [
     "Floats",
@@ -85,7 +86,7 @@ class TabularMDP:
     rows: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        reward = np.array(self.reward, dtype=np.float64)
+        reward = _numbers("reward", self.reward)
         if reward.ndim != 2 or reward.size == 0:
             raise InvalidArgumentError(f"reward of shape {reward.shape}: must be [states, actions]")
         states, actions = reward.shape
@@ -100,9 +101,7 @@ class TabularMDP:
             s, a = np.argwhere(~np.isfinite(reward))[0]
             raise InvalidArgumentError(f"reward[{s}, {a}] = {reward[s, a]}: must be finite")
         keep = np.tile(~terminal, actions).astype(np.float64)
-        rows = (
-            sp.csr_array(sp.diags_array(keep) @ rows) if sp.issparse(rows) else keep[:, None] * rows
-        )
+        rows = sp.csr_array(sp.diags_array(keep) @ rows) if _sparse(rows) else keep[:, None] * rows
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "reward", reward)
         object.__setattr__(self, "terminal", terminal)
@@ -121,12 +120,13 @@ class TabularMDP:
     @property
     def is_sparse(self) -> bool:
         """Whether the transition probabilities are stored as a sparse matrix."""
-        return bool(sp.issparse(self.rows))
+        return _sparse(self.rows)
 
     def successors(self, state: int, action: int) -> Floats:
         """``P[state, action, :]``, shape ``[S]``; all zero when ``state`` is terminal."""
         row = self.rows[[action * self.num_states + state]]
-        return np.asarray(row.toarray() if sp.issparse(row) else row, dtype=np.float64)[0]
+        found: Floats = np.asarray(row.toarray() if _sparse(row) else row, dtype=np.float64)
+        return found.ravel()
 
     def expected_next(self, values: ArrayLike) -> Floats:
         """The expected value of the next state after every state and action: ``[S] -> [S, A]``.
@@ -142,16 +142,24 @@ class TabularMDP:
         states, actions = self.reward.shape
         if given.shape == (states,) and np.issubdtype(given.dtype, np.integer):
             if given.min() < 0 or given.max() >= actions:
-                raise InvalidArgumentError(f"policy: actions must be in 0..{actions - 1}")
-            return np.eye(actions)[given]
-        probabilities = np.asarray(given, dtype=np.float64)
+                s = int(np.flatnonzero((given < 0) | (given >= actions))[0])
+                raise InvalidArgumentError(
+                    f"policy[{s}] = {given[s]}: actions must be in 0..{actions - 1}"
+                )
+            chosen: Floats = np.eye(actions)[given]
+            return chosen
+        probabilities = _numbers("policy", policy)
         if probabilities.shape != (states, actions):
             raise InvalidArgumentError(
                 f"policy of shape {given.shape}: must be integers [{states}] or "
                 f"probabilities [{states}, {actions}]"
             )
-        if (probabilities < 0).any() or (np.abs(probabilities.sum(1) - 1) > TOLERANCE).any():
-            raise InvalidArgumentError("policy: each row must be non-negative and sum to one")
+        fine = (probabilities >= 0).all(1) & (np.abs(probabilities.sum(1) - 1) <= TOLERANCE)
+        if not fine.all():  # nan is not fine either
+            s = int(np.flatnonzero(~fine)[0])
+            raise InvalidArgumentError(
+                f"policy[{s}] = {probabilities[s]}: must be non-negative and sum to one"
+            )
         return probabilities
 
     def under(self, policy: ArrayLike) -> tuple[Any, Floats]:
@@ -179,19 +187,19 @@ class TabularMDP:
         *proper*: it ends with probability one, and undiscounted values exist.
         """
         matrix = self.rows if policy is None else self.under(policy)[0]
-        graph = sp.csr_array(matrix)
+        graph: Any = sp.csr_array(matrix)
         graph.data = (graph.data > 0).astype(np.float64)
         graph.eliminate_zeros()
         states = self.num_states
         if policy is None:
-            graph = sp.csr_array(
-                sum(graph[a * states : (a + 1) * states] for a in range(self.num_actions))
-            )
+            blocks: list[Any] = [
+                graph[a * states : (a + 1) * states] for a in range(self.num_actions)
+            ]
+            graph = sp.csr_array(sum(blocks[1:], start=blocks[0]))
         # One extra node behind all terminal states, edges reversed: what it reaches can terminate.
         ends = sp.csr_array(self.terminal[None, :].astype(np.float64))
-        reversed_graph = sp.block_array(
-            [[graph.T, None], [ends, sp.csr_array((1, 1))]], format="csr"
-        )
+        corner: Any = sp.csr_array((1, 1))
+        reversed_graph: Any = sp.block_array([[graph.T, None], [ends, corner]], format="csr")
         reached = breadth_first_order(reversed_graph, states, return_predecessors=False)
         found = np.zeros(states + 1, dtype=bool)
         found[reached] = True
@@ -210,17 +218,33 @@ class TabularMDP:
 
 def solve_chain(transition: Any, reward: Floats, gamma: float) -> Floats:
     """The solution ``v [S]`` of ``v = reward + gamma * transition @ v``, dense or sparse."""
-    if sp.issparse(transition):
+    if _sparse(transition):
         system = sp.eye_array(reward.size, format="csc") - gamma * transition.tocsc()
         return np.asarray(spsolve(sp.csc_matrix(system), reward))
     return np.asarray(np.linalg.solve(np.eye(reward.size) - gamma * transition, reward))
 
 
+def _sparse(matrix: Any) -> bool:
+    return bool(sp.issparse(matrix))
+
+
+def _numbers(name: str, values: Any) -> Floats:
+    """A copy of ``values`` as an array of floats."""
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{name}: must be an array of numbers ({error})") from error
+
+
 def _stacked(transition: Any, states: int, actions: int) -> Any:
-    if isinstance(transition, np.ndarray) or (
-        not any(sp.issparse(matrix) for matrix in transition)
-    ):
-        dense = np.asarray(transition, dtype=np.float64)
+    listed = isinstance(transition, list | tuple)
+    if not (listed and any(_sparse(matrix) for matrix in transition)):
+        if _sparse(transition):
+            raise InvalidArgumentError(
+                f"transition: one sparse matrix {transition.shape}: must be a list of {actions} "
+                f"matrices [{states}, {states}], one an action"
+            )
+        dense = _numbers("transition", transition)
         if dense.shape != (states, actions, states):
             raise InvalidArgumentError(
                 f"transition of shape {dense.shape}: must be [{states}, {actions}, {states}] "
@@ -237,9 +261,15 @@ def _stacked(transition: Any, states: int, actions: int) -> Any:
 
 
 def _check_rows(rows: Any, states: int) -> None:
-    data = rows.data if sp.issparse(rows) else rows
+    data = rows.data if _sparse(rows) else rows
     if data.size and not (np.isfinite(data).all() and data.min() >= 0):
-        raise InvalidArgumentError("transition: probabilities must be finite and not negative")
+        entries = sp.coo_array(rows)
+        k = int(np.flatnonzero(~(np.isfinite(entries.data) & (entries.data >= 0)))[0])
+        row, next_state = (int(index[k]) for index in entries.coords)
+        raise InvalidArgumentError(
+            f"transition[{row % states}, {row // states}, {next_state}] = {entries.data[k]}: "
+            "probabilities must be finite and not negative"
+        )
     sums = np.asarray(rows.sum(axis=1)).ravel()
     wrong = np.flatnonzero(np.abs(sums - 1) > TOLERANCE)
     if wrong.size:
@@ -250,13 +280,17 @@ def _check_rows(rows: Any, states: int) -> None:
 
 
 def _distribution(start: ArrayLike, terminal: Bools) -> Floats:
-    given = np.array(start, dtype=np.float64)
+    given = _numbers("start", start)
     if given.size == 0:
-        alive = ~terminal if not terminal.all() else np.ones_like(terminal)
-        return alive / alive.sum()
-    if given.shape != terminal.shape or (given < 0).any() or abs(given.sum() - 1) > TOLERANCE:
+        alive = (~terminal if not terminal.all() else np.ones_like(terminal)).astype(np.float64)
+        uniform: Floats = alive / alive.sum()
+        return uniform
+    if given.shape != terminal.shape:
+        raise InvalidArgumentError(f"start of shape {given.shape}: must be [{terminal.size}]")
+    if not ((given >= 0).all() and abs(given.sum() - 1) <= TOLERANCE):
         raise InvalidArgumentError(
-            f"start of shape {given.shape}: must be a distribution over {terminal.size} states"
+            f"start sums to {given.sum():.6g}, least {given.min():.6g}: must be non-negative and "
+            "sum to one"
         )
     return given
 
@@ -265,7 +299,7 @@ def _distribution(start: ArrayLike, terminal: Bools) -> Floats:
 
 
 def from_env(env: gym.Env[Any, Any]) -> TabularMDP:
-    """The model of an environment that exposes one (Gymnasium's toy-text family: ``env.unwrapped.P``).
+    """The model of an environment that exposes one: ours, and Gymnasium's toy-text family by its ``P``.
 
     Gymnasium marks *transitions* as terminated, a model marks *states*. Where the two agree the states
     keep their numbers and nothing is added. Where a state is entered both ways (Taxi-v4: driving
@@ -278,6 +312,9 @@ def from_env(env: gym.Env[Any, Any]) -> TabularMDP:
     Raises:
         NoModelError: the environment has no table ``P``.
     """
+    own = getattr(env.unwrapped, "mdp", None)
+    if isinstance(own, TabularMDP):
+        return own
     model = getattr(env.unwrapped, "P", None)
     if not isinstance(model, Mapping):
         name = env.spec.id if env.spec else type(env.unwrapped).__name__
@@ -326,8 +363,11 @@ def parse_map(text: str | Sequence[str]) -> NDArray[np.str_]:
     """
     lines = text.strip().splitlines() if isinstance(text, str) else list(text)
     lines = [line.strip().replace("F", ".") for line in lines]
-    if not lines or len({len(line) for line in lines}) != 1 or not lines[0]:
-        raise InvalidArgumentError("map: rows must be of one length and not empty")
+    lengths = [len(line) for line in lines]
+    if len(set(lengths)) != 1 or not lengths[0]:
+        raise InvalidArgumentError(
+            f"map: rows of lengths {lengths}: must be of one length, not empty"
+        )
     cells = np.array([list(line) for line in lines])
     unknown = sorted(set(cells.ravel()) - set("SGH#."))
     if unknown:
@@ -429,7 +469,7 @@ def random_mdp(
     branching = states if branching is None else check_positive("branching", branching)
     if branching > states:
         raise InvalidArgumentError(f"branching = {branching}: must be at most states = {states}")
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     weights = rng.dirichlet(np.ones(branching), size=(states, actions))
     successors = np.argsort(rng.random((states, actions, states)), axis=2)[:, :, :branching]
     dense = np.zeros((states, actions, states))
@@ -440,9 +480,8 @@ def random_mdp(
 
 # --- tic-tac-toe against a fixed opponent ---------------------------------------------------------
 
-Board = tuple[
-    int, ...
-]  # nine cells, row by row: 1 the agent (X, first to move), -1 the opponent, 0 free
+# Nine cells, row by row: 1 the agent (X, first to move), -1 the opponent, 0 free.
+Board = tuple[int, ...]
 LINES = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
 
 
@@ -475,7 +514,7 @@ def tic_tac_toe_boards() -> tuple[Board, ...]:
     2423
     """
     found: dict[Board, None] = {}
-    stack = [(0,) * 9]
+    stack: list[Board] = [(0,) * 9]
     while stack:
         board = stack.pop()
         if board in found:
@@ -520,8 +559,10 @@ def tic_tac_toe(
                 entries[cell].append((state, end, 1.0))
                 continue
             for reply, probability in opponent(after).items():
-                if after[reply] != 0:
-                    raise InvalidArgumentError(f"opponent: played the occupied cell {reply}")
+                if reply not in range(9) or after[reply] != 0:
+                    raise InvalidArgumentError(
+                        f"opponent: played cell {reply} on {after}: must be a free one of 0..8"
+                    )
                 answer = _place(after, reply, -1)
                 lost = board_winner(answer) == -1
                 reward[state, cell] -= probability * lost

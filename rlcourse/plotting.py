@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +28,7 @@ __all__ = ["COLOURS", "Picture", "draw_grid", "learning_curves", "new_figure", "
 # Okabe & Ito 2008: told apart with every common colour vision, on white and on black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK = "#010203"  # a colour that nothing else uses: replaced by the page's text colour
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # its keys are literals in the types of some versions of matplotlib
     "svg.fonttype": "none",
     "svg.hashsalt": "rlcourse",
     "font.family": "sans-serif",
@@ -130,7 +131,8 @@ def learning_curves(
     middle, low, high = np.array(summary).T
     axes.fill_between(xs, low, high, color=colour, alpha=0.25, linewidth=0)
     axes.plot(xs, middle, color=colour, label=f"{label} (IQM of {len(ys)} runs)")
-    for (name, value), dashes in zip((references or {}).items(), ("--", ":", "-."), strict=False):
+    dashing = itertools.cycle(("--", ":", "-."))
+    for (name, value), dashes in zip((references or {}).items(), dashing, strict=False):
         axes.axhline(value, linestyle=dashes, linewidth=1.2, color=INK)
         axes.annotate(
             name,
@@ -167,7 +169,10 @@ def draw_grid(
         digits: decimals of the numbers.
     """
     rows, columns = shape
-    cells: Floats = np.asarray(values, dtype=np.float64)[: rows * columns].reshape(rows, columns)
+    given: Floats = np.asarray(values, dtype=np.float64)
+    if given.ndim != 1 or given.size < rows * columns:
+        raise InvalidArgumentError(f"values of shape {given.shape}: must be [{rows * columns}]")
+    cells = given[: rows * columns].reshape(rows, columns)
     low, high = limits or (float(cells.min()), float(cells.max()))
     share = np.clip((cells - low) / ((high - low) or 1.0), 0, 1)
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), xticks=[], yticks=[])

@@ -36,9 +36,14 @@ class Episodes:
     ) -> None:
         self.env = make(env_id, **options)
         observations, actions = self.env.observation_space, self.env.action_space
-        if not isinstance(observations, Discrete) or not isinstance(actions, Discrete):
-            raise InvalidArgumentError(f"env_id = {env_id!r}: a table needs Discrete spaces")
-        self.num_states, self.num_actions = int(observations.n), int(actions.n)
+        sizes = []
+        for space in (observations, actions):
+            if not isinstance(space, Discrete) or space.start != 0:
+                raise InvalidArgumentError(
+                    f"env_id = {env_id!r} has {space}: a table needs Discrete spaces from 0 on"
+                )
+            sizes.append(int(space.n))
+        self.num_states, self.num_actions = sizes
         self.on_progress = on_progress
         self.log: list[dict[str, float]] = []
         self.steps = self.length = 0

@@ -14,7 +14,7 @@ import numpy as np
 
 from rlcourse.errors import InvalidArgumentError
 
-__all__ = ["Streams", "streams"]
+__all__ = ["Streams", "generator", "streams"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,7 @@ def streams(seed: int) -> Streams:
     Raises:
         InvalidArgumentError: the seed is negative or no integer.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InvalidArgumentError(f"seed = {seed!r}: must be a non-negative integer")
-    env, evaluation, exploration, network, replay = np.random.SeedSequence(int(seed)).spawn(5)
+    env, evaluation, exploration, network, replay = _sequence(seed).spawn(5)
     return Streams(
         env=_as_int(env),
         evaluation=_as_int(evaluation),
@@ -51,6 +49,21 @@ def streams(seed: int) -> Streams:
         network=_as_int(network),
         replay=np.random.default_rng(replay),
     )
+
+
+def generator(seed: int) -> np.random.Generator:
+    """One generator from one non-negative integer, for what needs a single stream.
+
+    >>> generator(0).integers(100) == np.random.default_rng(0).integers(100)
+    np.True_
+    """
+    return np.random.default_rng(_sequence(seed))
+
+
+def _sequence(seed: int) -> np.random.SeedSequence:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InvalidArgumentError(f"seed = {seed!r}: must be a non-negative integer")
+    return np.random.SeedSequence(int(seed))
 
 
 def _as_int(sequence: np.random.SeedSequence) -> int:

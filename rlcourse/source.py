@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import inspect
 import textwrap
@@ -46,16 +47,9 @@ def _source(obj: Any, docstring: bool) -> str:
         source = textwrap.dedent(inspect.getsource(obj)).rstrip()
     except (TypeError, OSError) as error:
         raise InvalidArgumentError(f"obj = {obj!r}: has no source to show ({error})") from error
-    doc = inspect.getdoc(obj) if not docstring else None
-    if doc is None:
+    if docstring or getattr(obj, "__doc__", None) is None:
         return source
-    # Cut from the line that opens the docstring to the one that closes it.
+    tree = ast.parse(source)
+    body = (tree if inspect.ismodule(obj) else tree.body[0]).body  # type: ignore[union-attr]
     lines = source.splitlines()
-    opening = next(i for i, line in enumerate(lines) if line.strip().startswith(('"""', 'r"""')))
-    body = lines[opening].strip().removeprefix("r")[3:]
-    closing = opening
-    if not body.endswith('"""'):
-        closing = next(
-            i for i in range(opening + 1, len(lines)) if lines[i].strip().endswith('"""')
-        )
-    return "\n".join(lines[:opening] + lines[closing + 1 :])
+    return "\n".join(lines[: body[0].lineno - 1] + lines[body[0].end_lineno :])

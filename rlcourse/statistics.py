@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rlcourse.errors import InvalidArgumentError, check_fraction, check_positive
+from rlcourse.seeding import generator
 
 __all__ = ["Interval", "bootstrap_interval", "iqm", "probability_of_improvement"]
 
@@ -28,10 +29,15 @@ class Interval(NamedTuple):
 
 
 def _scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(scores, dtype=np.float64)
+    try:
+        array = np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{name}: must be an array of numbers ({error})") from error
     if array.ndim not in (1, 2) or array.size == 0 or not np.isfinite(array).all():
+        infinite = array.size - np.isfinite(array).sum()
         raise InvalidArgumentError(
-            f"{name} of shape {array.shape}: must be finite numbers of shape [runs] or [runs, tasks]"
+            f"{name} of shape {array.shape} with {infinite} not finite: must be finite numbers of "
+            "shape [runs] or [runs, tasks]"
         )
     return array if array.ndim == 2 else array[:, None]
 
@@ -73,7 +79,7 @@ def bootstrap_interval(
     array = _scores("scores", scores)
     check_fraction("confidence", confidence, below_one=True)
     check_positive("resamples", resamples)
-    rng = np.random.default_rng(seed)
+    rng = generator(seed)
     runs, tasks = array.shape
     picks = rng.integers(runs, size=(resamples, runs, tasks))
     drawn = np.array([statistic(array[pick, np.arange(tasks)]) for pick in picks])

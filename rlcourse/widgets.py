@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import json
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -97,7 +98,7 @@ class StaticScrub:
     def _repr_html_(self) -> str:
         sliders, frames = [], []
         for name, values in self.controls.items():
-            texts = "[" + ",".join(f'"{value}"' for value in values) + "]"
+            texts = json.dumps([str(value) for value in values])
             sliders.append(
                 f"<label>{html.escape(name)} "
                 f'<input type="range" min="0" max="{len(values) - 1}" value="0" step="1" '

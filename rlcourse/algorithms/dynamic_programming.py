@@ -1,21 +1,20 @@
 r"""Dynamic programming: values from a known model.
 
-Papers: Bellman 1957 (value iteration), Howard 1960 (policy iteration), Puterman & Shin 1978 (modified
-policy iteration). With $T_\pi$ and $T$ the Bellman operators of a policy and of optimality,
+Papers: Bellman 1957 (value iteration), Howard 1960 (policy iteration), Puterman & Shin 1978 (modified policy
+iteration). With $T_\pi$ and $T$ the Bellman operators of a policy and of optimality,
 
 .. math::
     (T_\pi v)(s) &= \sum_a \pi(a \mid s) \Bigl[ R(s,a) + \gamma \sum_{s'} P(s' \mid s,a)\, v(s') \Bigr] \\
     (T v)(s) &= \max_a \Bigl[ R(s,a) + \gamma \sum_{s'} P(s' \mid s,a)\, v(s') \Bigr]
 
-Every algorithm is a *stream* of improving value functions; when to stop is a separate word,
-:func:`converged`. Each :class:`Sweep` carries proven bounds: if $d = T v - v$ then, state by state,
+Every algorithm is a *stream* of improving value functions; when to stop is a separate word, :func:`converged`.
+Each :class:`Sweep` carries proven bounds: if $d = T v - v$ then, state by state,
 
 .. math:: T v + \tfrac{\gamma}{1-\gamma} \min_s d(s) \;\le\; v_* \;\le\; T v + \tfrac{\gamma}{1-\gamma} \max_s d(s)
 
 (MacQueen 1966; with terminal states, whose $d$ is zero, it holds unchanged).
 
-Deviations: Howard's policy improvement keeps the old action unless another is better by more than
-rounding error, so that ties cannot make it run for ever.
+Deviations: Howard's improvement keeps the old action unless another is better by more than rounding error.
 """
 
 from __future__ import annotations
@@ -47,10 +46,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """One value function of a stream: ``values + low <= fixed point <= values + high``, everywhere.
-
-    Shapes: ``values`` and ``terminal`` are ``[S]``; ``low`` and ``high`` are numbers.
-    """
+    """One value function ``[S]`` of a stream: ``values + low <= fixed point <= values + high`` in every state."""
 
     values: Floats
     low: float
@@ -85,7 +81,8 @@ def q_values(mdp: TabularMDP, values: ArrayLike, gamma: float) -> Floats:
 
 def greedy(q: ArrayLike) -> Ints:
     """The first of the best actions in each state: ``[S, A] -> [S]``."""
-    return np.asarray(q).argmax(axis=1)
+    best: Ints = np.asarray(q).argmax(axis=1)
+    return best
 
 
 # --- the streams ----------------------------------------------------------------------------------
@@ -111,14 +108,14 @@ def value_iteration(
 def policy_evaluation(
     mdp: TabularMDP, policy: ArrayLike, gamma: float, initial: ArrayLike | None = None
 ) -> Iterator[Sweep]:
-    """Apply the operator of one policy again and again.
-
-    With ``gamma = 1`` the policy must be proper; the bounds then use the expected time to the end.
-    """
+    """Apply the operator of one policy again and again; with ``gamma = 1`` the policy must be proper."""
     check_fraction("gamma", gamma)
     transition, reward = mdp.under(policy)
     values = _initial(mdp, initial)
-    tail = _tail(gamma) if gamma < 1 else _longest_walk(mdp, policy) - 1
+    tail = _tail(gamma)
+    if gamma == 1:  # bounds by the longest expected time to the end
+        mdp.require_proper(policy)
+        tail = solve_chain(transition, np.ones(mdp.num_states), 1.0).max() - 1
     while True:
         backed_up = reward + gamma * (transition @ values)
         yield _sweep(mdp, values, backed_up, tail)
@@ -150,8 +147,7 @@ def modified_policy_iteration(
 def policy_iteration(mdp: TabularMDP, gamma: float) -> Iterator[PolicyStep]:
     """Evaluate a policy exactly, improve it, until no action is better; the stream then ends.
 
-    Starts from a policy that heads for a terminal state, so that ``gamma = 1`` is allowed wherever
-    every state can terminate.
+    ``gamma = 1`` is allowed wherever every state can terminate: it starts from a policy that does.
 
     >>> from rlcourse.mdp import grid
     >>> [step.values.tolist() for step in policy_iteration(grid("S.G"), gamma=1.0)][-1]
@@ -191,8 +187,7 @@ def converged(stream: Iterator[Sweep], tolerance: float = 1e-8) -> Floats:
     It is the middle of its bounds, which is often far closer than either end.
 
     Raises:
-        InvalidArgumentError: a tolerance that is not positive, or a stream without bounds
-            (``gamma = 1``: use :func:`policy_iteration` or :func:`finite_horizon`).
+        InvalidArgumentError: a tolerance that is not positive, or a stream that proves no bounds (``gamma = 1``).
     """
     if not tolerance > 0:
         raise InvalidArgumentError(f"tolerance = {tolerance!r}: must be positive")
@@ -221,12 +216,6 @@ def evaluate(mdp: TabularMDP, policy: ArrayLike, gamma: float) -> Floats:
     return solve_chain(transition, reward, gamma)
 
 
-def _longest_walk(mdp: TabularMDP, policy: ArrayLike) -> float:
-    mdp.require_proper(policy)
-    transition, _ = mdp.under(policy)
-    return float(solve_chain(transition, np.ones(mdp.num_states), 1.0).max())
-
-
 def _towards_the_end(mdp: TabularMDP) -> Ints:
     """A proper policy: in each state the action most likely to go where the end is nearer."""
     mdp.require_proper()
@@ -243,7 +232,7 @@ def _initial(mdp: TabularMDP, initial: ArrayLike | None) -> Floats:
     values = np.zeros(mdp.num_states) if initial is None else np.array(initial, dtype=np.float64)
     if values.shape != (mdp.num_states,) or not np.isfinite(values).all():
         raise InvalidArgumentError(
-            f"initial of shape {values.shape}: must be finite values [{mdp.num_states}]"
+            f"initial of shape {values.shape}: must be finite [{mdp.num_states}]"
         )
     return np.where(mdp.terminal, 0.0, values)
 
@@ -254,6 +243,8 @@ def _tail(gamma: float) -> float:
 
 def _sweep(mdp: TabularMDP, values: Floats, backed_up: Floats, tail: float) -> Sweep:
     change = backed_up - values
-    least, most = float(change.min()), float(change.max())
-    low, high = (0.0 if d == 0 else tail * d for d in (least, most))
-    return Sweep(backed_up, low, high, mdp.terminal)
+    if np.isinf(
+        tail
+    ):  # undiscounted: even a change of zero proves nothing, T has other fixed points
+        return Sweep(backed_up, -np.inf, np.inf, mdp.terminal)
+    return Sweep(backed_up, tail * float(change.min()), tail * float(change.max()), mdp.terminal)

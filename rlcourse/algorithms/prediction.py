@@ -78,7 +78,7 @@ def train(
     window: deque[tuple[int, float]] = deque()
     obs = run.obs
     while len(history) <= config.episodes:
-        action = int(np.searchsorted(cumulative[obs], random_streams.exploration.random()))
+        action = int(cumulative[obs].searchsorted(random_streams.exploration.random(), "right"))
         reward, terminated, truncated, next_obs = run.step(action)
         window.append((obs, reward))
         over = terminated or truncated
@@ -102,7 +102,8 @@ def train(
 def _cumulative(policy: ArrayLike | None, states: int, actions: int) -> Floats:
     shape = (states, actions)
     given = np.full(shape, 1 / actions) if policy is None else np.asarray(policy, dtype=np.float64)
-    if given.shape != shape or (given < 0).any() or (abs(given.sum(axis=1) - 1) > 1e-8).any():
+    fine = given.shape == shape and (given >= 0).all() and (abs(given.sum(1) - 1) <= 1e-8).all()
+    if not fine:
         raise InvalidArgumentError(
             f"policy of shape {given.shape}: must be probabilities {list(shape)}, each row summing to one"
         )

@@ -1,17 +1,14 @@
 r"""Control from experience, one table of action values: SARSA, Expected SARSA, Q-learning and kin.
 
-Papers: Watkins 1989 and Watkins & Dayan 1992 (Q-learning); Rummery & Niranjan 1994 (SARSA);
-van Seijen et al. 2009 (Expected SARSA); van Hasselt 2010 (Double Q-learning); n-step SARSA and Monte
-Carlo control after Sutton & Barto 2018, chapters 5 and 7. All move one entry towards a target,
+Papers: Watkins 1989 and Watkins & Dayan 1992 (Q-learning); Rummery & Niranjan 1994 (SARSA); van Seijen et al.
+2009 (Expected SARSA); van Hasselt 2010 (Double Q-learning); n-step SARSA and Monte Carlo control after Sutton &
+Barto 2018, chapters 5 and 7. All move one entry towards a target and differ in the target behind the error
+:math:`\delta` alone: :math:`Q(s, a) \leftarrow Q(s, a) + \alpha\,\delta`.
 
-.. math:: Q(s, a) \leftarrow Q(s, a) + \alpha\,\delta
-
-and differ in the target behind the error :math:`\delta` alone: see the functions below.
-
-Deviations: ties in an argmax are broken at random (the papers leave them open, and the first of equals
-never finds the goal of FrozenLake); the next action is drawn *before* the update in every algorithm,
-as SARSA needs it (Q-learning may draw it after: it matters only where a state follows itself); at a
-time limit the value of the last state is kept, only a true end drops it.
+Deviations: ties in an argmax are broken at random (the papers leave them open, and the first of equals never
+finds the goal of FrozenLake); the next action is drawn *before* the update in every algorithm, as SARSA needs it
+(Q-learning may draw it after: it matters only where a state follows itself); at a time limit the value of the
+last state is kept, only a true end drops it.
 
 The table is a list of lists: for four numbers Python's own ``max`` is ten times as fast as numpy's.
 """
@@ -65,7 +62,7 @@ class Config:
     n: int = 1  # steps in a return; 0 means until the episode ends (Monte Carlo)
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "alpha", "epsilon", "epsilon_end"):
+        for name in ("gamma", "alpha", "alpha_power", "epsilon", "epsilon_end"):
             check_fraction(name, getattr(self, name))
         check_positive("steps", self.steps)
         check_positive("epsilon_steps", self.epsilon_steps)
@@ -155,9 +152,9 @@ def train(
     obs, action = run.obs, run.behave(q[run.obs])
     for _ in range(config.steps):
         reward, terminated, truncated, next_obs = run.step(action)
-        next_action = run.behave(q[next_obs])
+        next_action, epsilon = run.behave(q[next_obs]), run.epsilon_at(run.steps)
         discount = config.gamma * (1 - terminated)
-        error = target(q, reward, discount, next_obs, next_action, run.epsilon) - q[obs][action]
+        error = target(q, reward, discount, next_obs, next_action, epsilon) - q[obs][action]
         q[obs][action] += run.step_size(obs, action) * error
         if terminated or truncated:
             next_obs = run.reset(q)
@@ -172,12 +169,14 @@ def double_q_learning(
     """Two tables: one chooses the best next action, the other says what it is worth."""
     run = _Run(config, seed, on_progress)
     q, other = run.table(config.initial), run.table(config.initial)
+    idle_visits = run.table(0)
     obs = run.obs
     for _ in range(config.steps):
         action = run.behave([x + y for x, y in zip(q[obs], other[obs], strict=True)])
         reward, terminated, truncated, next_obs = run.step(action)
         if run.rng.random() < 0.5:
             q, other = other, q
+            run.visits, idle_visits = idle_visits, run.visits
         best = argmax_random_ties(q[next_obs], run.rng)
         discount = config.gamma * (1 - terminated)
         error = reward + discount * other[next_obs][best] - q[obs][action]
@@ -200,9 +199,9 @@ def n_step_sarsa(config: Config, seed: int = 0, *, on_progress: Progress | None 
         over = terminated or truncated
         if over or len(window) == config.n:
             targets = []
-            for *pair, reward in reversed(window):
+            for s, a, reward in reversed(window):
                 future = reward + config.gamma * future
-                targets.append((*pair, future))
+                targets.append((s, a, future))
             for s, a, target in targets if over else targets[-1:]:
                 q[s][a] += run.step_size(s, a) * (target - q[s][a])
             window.popleft()
@@ -229,16 +228,12 @@ class _Run(Episodes):
     def table(self, first: float) -> Table:
         return [[first] * self.num_actions for _ in range(self.num_states)]
 
-    @property
-    def epsilon(self) -> float:
-        return self.epsilon_at(self.steps)
-
     def behave(self, row: list[float]) -> int:
-        return epsilon_greedy(row, self.epsilon, self.rng)
+        return epsilon_greedy(row, self.epsilon_at(self.steps), self.rng)
 
     def step_size(self, obs: int, action: int) -> float:
         self.visits[obs][action] += 1
-        return self.config.alpha * self.visits[obs][action] ** -self.config.alpha_power
+        return float(self.config.alpha * self.visits[obs][action] ** -self.config.alpha_power)
 
     def result(self, q: Table) -> Result:
         self.env.close()
@@ -246,7 +241,7 @@ class _Run(Episodes):
         return Result(policy, np.array(q), self.log, self.config, self.seed)
 
 
-ALGORITHMS = {
+ALGORITHMS: dict[str, Callable[..., Result]] = {
     "q_learning": partial(train, target=q_learning),
     "sarsa": partial(train, target=sarsa),
     "expected_sarsa": partial(train, target=expected_sarsa),

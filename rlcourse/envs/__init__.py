@@ -6,13 +6,16 @@ Gymnasium.
 
 import gymnasium as gym
 
-from rlcourse.envs.model import ModelEnv
 from rlcourse.envs.probes import PROBES
-from rlcourse.mdp import chain
 
 gym.register("rlcourse/Grid-v0", "rlcourse.envs.grid:GridEnv", max_episode_steps=200)
 gym.register("rlcourse/TicTacToe-v0", "rlcourse.envs.tictactoe:TicTacToeEnv")
 gym.register("rlcourse/MaximisationBias-v0", "rlcourse.envs.bias:MaximisationBiasEnv")
-gym.register("rlcourse/RandomWalk-v0", lambda length=5: ModelEnv(chain(length)))
+gym.register("rlcourse/RandomWalk-v0", "rlcourse.envs.model:random_walk")
 for _probe in PROBES:
-    gym.register(_probe.env_id, _probe.make, max_episode_steps=_probe.time_limit)
+    gym.register(
+        _probe.env_id,
+        "rlcourse.envs.probes:make",
+        max_episode_steps=_probe.time_limit,
+        kwargs={"env_id": _probe.env_id},
+    )

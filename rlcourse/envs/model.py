@@ -7,10 +7,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from rlcourse.errors import InvalidArgumentError
-from rlcourse.mdp import TabularMDP
+from rlcourse.errors import CourseError, InvalidArgumentError
+from rlcourse.mdp import TabularMDP, chain
 
-__all__ = ["ModelEnv"]
+__all__ = ["ModelEnv", "random_walk"]
 
 
 class ModelEnv(gym.Env[Any, Any]):
@@ -43,10 +43,12 @@ class ModelEnv(gym.Env[Any, Any]):
         """Draw a successor from ``P[state, action]``."""
         if not self.action_space.contains(action):
             raise InvalidArgumentError(
-                f"action = {action!r}: must be in 0..{self.action_space.n - 1}"
+                f"action = {action!r}: must be in 0..{self.mdp.num_actions - 1}"
             )
         state, action = self.state, int(action)
         if (state, action) not in self._successors:
+            if state < 0 or self.mdp.terminal[state]:
+                raise CourseError(f"state = {state}: no episode is running; call reset() first")
             row = self.mdp.successors(state, action)
             reachable = np.flatnonzero(row)
             self._successors[state, action] = (reachable, np.cumsum(row[reachable]))
@@ -58,3 +60,8 @@ class ModelEnv(gym.Env[Any, Any]):
 
     def _reward(self, state: int, action: int, next_state: int) -> float:
         return float(self.mdp.reward[state, action])
+
+
+def random_walk(length: int = 5) -> ModelEnv:
+    """The random walk of :func:`rlcourse.mdp.chain`: ``rlcourse/RandomWalk-v0``."""
+    return ModelEnv(chain(length))

@@ -103,6 +103,11 @@ PROBES = (
 )
 
 
+def make(env_id: str) -> ModelEnv:
+    """A probe's environment by its id: what Gymnasium calls."""
+    return next(p for p in PROBES if p.env_id == env_id).make()
+
+
 def probe(name: str) -> Probe:
     """The probe whose id contains ``name``.
 

@@ -48,7 +48,8 @@ class Step(NamedTuple):
 
     def discount(self, gamma: float) -> NDArray[np.float64]:
         """What the future counts after this step: ``gamma``, or zero at a true end; shape ``[N]``."""
-        return gamma * (1.0 - self.terminated)
+        discount: NDArray[np.float64] = gamma * (1.0 - self.terminated.astype(np.float64))
+        return discount
 
     @property
     def boundary(self) -> NDArray[np.bool_]:
@@ -71,6 +72,8 @@ def make(env_id: str, **options: Any) -> gym.Env[Any, Any]:
     """
     import rlcourse.envs  # noqa: F401  (registers rlcourse/...)
 
+    if not isinstance(env_id, str):
+        raise InvalidArgumentError(f"env_id = {env_id!r}: must be the name of an environment")
     if env_id in RETIRED:
         raise UnknownEnvironmentError(f"env_id = {env_id!r}: retired; use {RETIRED[env_id]!r}")
     if env_id not in gym.registry:
@@ -130,6 +133,8 @@ class Stepper:
         if self.obs.size == 0:
             raise CourseError("step before reset: call reset(seed=...) first")
         chosen = np.asarray(action)
+        if len(chosen) != self.num_envs:
+            raise InvalidArgumentError(f"action of shape {chosen.shape}: must be [{self.num_envs}]")
         current = self.obs
         following, reward, terminated, truncated, infos = self.envs.step(chosen)
         next_obs = np.array(following)

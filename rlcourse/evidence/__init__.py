@@ -29,13 +29,29 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 import rlcourse
-from rlcourse.errors import CorruptEvidenceError, CourseError, InvalidArgumentError
+from rlcourse.errors import (
+    CorruptEvidenceError,
+    CourseError,
+    InvalidArgumentError,
+    check_positive,
+)
 from rlcourse.evidence.measures import MEASURES
 from rlcourse.mdp import Floats
 from rlcourse.mutants import mutants
 from rlcourse.statistics import bootstrap_interval, iqm
 
-__all__ = ["Contract", "Row", "check", "contracts", "folder", "load", "run", "state", "summary"]
+__all__ = [
+    "Contract",
+    "Row",
+    "check",
+    "contracts",
+    "folder",
+    "load",
+    "run",
+    "state",
+    "summary",
+    "write_atomically",
+]
 
 STATISTICS: dict[str, Callable[[Floats], float]] = {
     "iqm": iqm,
@@ -74,6 +90,16 @@ class Contract:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_positive(f"contract {self.id}: seeds", self.seeds)
+        if not isinstance(self.threshold, int | float):
+            raise InvalidArgumentError(
+                f"contract {self.id}: threshold = {self.threshold!r}: must be a number"
+            )
+        if "bug" in self.options and self.options["bug"] not in mutants():
+            raise InvalidArgumentError(
+                f"contract {self.id}: bug = {self.options['bug']!r}: must be one of "
+                f"{', '.join(mutants())}"
+            )
         for name, allowed in (
             ("measure", MEASURES),
             ("statistic", {**STATISTICS, "low": None, "high": None}),
@@ -125,9 +151,12 @@ def contracts() -> dict[str, Contract]:
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["contract"]
         found = [Contract(**entry) for entry in entries]
-    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError, InvalidArgumentError) as error:
-        raise CorruptEvidenceError(f"{path.name}: {error}") from error
-    return {contract.id: contract for contract in found}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CorruptEvidenceError(f"{path.name}: no list of contracts ({error})") from error
+    by_id = {contract.id: contract for contract in found}
+    if len(by_id) < len(found):
+        raise CorruptEvidenceError(f"{path.name}: two contracts have one id; give each its own")
+    return by_id
 
 
 def load(name: str) -> dict[str, Any]:
@@ -141,17 +170,17 @@ def load(name: str) -> dict[str, Any]:
         raise InvalidArgumentError(f"name = {name!r}: must be one of {', '.join(contracts())}")
     path = folder() / "results" / f"{name}.json"
     try:
-        text = path.read_text(encoding="utf-8")
+        result = json.loads(path.read_text(encoding="utf-8"))
+        low, high = result["interval"]
+        numbers = [result["statistic"], low, high, *result["scores"]]
+        if result["id"] != name or not np.isfinite(numbers).all():
+            raise ValueError("it belongs to another contract or holds no numbers")
+        _ = result["hash"]
     except FileNotFoundError:
         raise InvalidArgumentError(
             f"name = {name!r}: not measured yet; run `rlcourse evidence run {name}`"
         ) from None
-    try:
-        result = json.loads(text)
-        if result["id"] != name or not np.isfinite(result["scores"]).all():
-            raise ValueError("it belongs to another contract or holds no numbers")
-        _ = result["hash"], result["statistic"], result["interval"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptEvidenceError(
             f"results/{name}.json: not a valid result ({error}); "
             f"measure it again with `rlcourse evidence run {name}`"
@@ -197,13 +226,13 @@ def run(name: str, *, jobs: int = 1, progress: bool = True) -> Row:
     if name not in contracts():
         raise InvalidArgumentError(f"name = {name!r}: must be one of {', '.join(contracts())}")
     contract = contracts()[name]
-    partial = folder() / "results" / f".{name}.{contract.hash()}.jsonl"
+    digest = contract.hash()  # now: the code may be edited while its older self is being measured
+    partial = folder() / "results" / f".{name}.{digest}.jsonl"
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
+        finished = _finished(partial)
     except OSError as error:
         raise CourseError(f"{partial.parent}: cannot be written ({error.strerror})") from error
-    finished = {row["seed"]: row for row in _read_lines(partial)}
     start = time.perf_counter()
     todo = [seed for seed in range(contract.seeds) if seed not in finished]
     workers = Parallel(n_jobs=jobs, return_as="generator_unordered")
@@ -222,7 +251,7 @@ def run(name: str, *, jobs: int = 1, progress: bool = True) -> Row:
     value, ends = summary(contract, scores)
     result: dict[str, Any] = {
         "id": name,
-        "hash": contract.hash(),
+        "hash": digest,
         "statistic": value,
         "interval": list(ends),
         "scores": scores,
@@ -238,7 +267,7 @@ def run(name: str, *, jobs: int = 1, progress: bool = True) -> Row:
     for key, first in ordered[0]["extra"].items():
         same = all(row["extra"][key] == first for row in ordered)
         result[key] = first if same else [row["extra"][key] for row in ordered]
-    _write(folder() / "results" / f"{name}.json", json.dumps(_rounded(result), indent=1))
+    write_atomically(folder() / "results" / f"{name}.json", json.dumps(_rounded(result), indent=1))
     partial.unlink()
     return state(contract)
 
@@ -250,15 +279,19 @@ def _measure(contract: Contract, seed: int) -> dict[str, Any]:
     return {"seed": seed, "score": score, "extra": extra, "seconds": seconds}
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(json.JSONDecodeError):  # the line that an interruption cut short
-            rows.append(json.loads(line))
+def _finished(path: Path) -> dict[int, dict[str, Any]]:
+    """The rows kept in a file, by seed; a line that an interruption cut short leaves the file."""
+    rows = {}
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            row = json.loads(line)
+            rows[int(row["seed"])] = {k: row[k] for k in ("seed", "score", "extra", "seconds")}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
     return rows
 
 
-def _write(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """All or nothing: into a file beside it, then renamed."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
         file.write(text + "\n")
@@ -277,7 +310,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _code_of(module: str, seen: set[str] | None = None) -> str:
-    """The code of a module of this package and of all it imports from it, in a normal form."""
+    """The code of a module of this package and of all it reaches in it, in a normal form."""
     seen = set() if seen is None else seen
     seen.add(module)
     base = Path(rlcourse.__file__).parent.joinpath(*module.split(".")[1:])
@@ -285,16 +318,29 @@ def _code_of(module: str, seen: set[str] | None = None) -> str:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     parts = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rlcourse"):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for name in (str(node.module), *names):
-                if name not in seen and _is_module(name):
-                    parts.append(_code_of(name, seen))
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value.split(":")[0]]  # an entry point: gym.register(..., "module:Class")
+        for name in names:
+            if name.startswith("rlcourse.") and name not in seen and _is_module(name):
+                parts.append(_code_of(name, seen))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
             node
         ):
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.dump(tree) + "".join(parts)
+    return repr(_normal(tree)) + "".join(parts)
+
+
+def _normal(node: Any) -> Any:
+    """A syntax tree as plain tuples; what is empty is left out, since that differs between Pythons."""
+    if isinstance(node, ast.AST):
+        fields = ((name, _normal(value)) for name, value in ast.iter_fields(node))
+        return (type(node).__name__, *(pair for pair in fields if pair[1] not in (None, [])))
+    return [_normal(item) for item in node] if isinstance(node, list) else node
 
 
 def _is_module(name: str) -> bool:

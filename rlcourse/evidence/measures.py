@@ -161,7 +161,8 @@ def random_walk_gap(config: Mapping[str, Any], seed: int, *, worse: Mapping[str,
 def _epsilon_greedy(policy: Any, epsilon: float, mdp: TabularMDP) -> Floats:
     states, actions = mdp.reward.shape
     full = np.concatenate([policy, np.zeros(states - len(policy), dtype=int)])
-    return (1 - epsilon) * np.eye(actions)[full] + epsilon / actions
+    soft: Floats = (1 - epsilon) * np.eye(actions)[full] + epsilon / actions
+    return soft
 
 
 MEASURES: dict[str, Callable[..., Measured]] = {

@@ -30,7 +30,7 @@ __all__ = [
     "verdict",
 ]
 
-CHAPTERS = ("loop", "mdp", "bellman", "q_learning")
+CHAPTERS = ("intro", "loop", "mdp", "bellman", "q_learning")
 _exercises: dict[str, Callable[[Any], str]] = {}
 
 
