@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = [
     "CorruptEvidenceError",
     "CourseError",
@@ -66,3 +71,30 @@ def check_positive(name: str, value: int) -> int:
     if not ok:
         raise InvalidArgumentError(f"{name} = {value!r}: must be a whole number of at least 1")
     return whole
+
+
+def check_finite(name: str, value: float) -> float:
+    """Return ``value`` if it is a finite number, else raise.
+
+    >>> check_finite("initial", 0.5)
+    0.5
+    """
+    try:
+        ok = bool(np.isfinite(value))
+    except (TypeError, ValueError):
+        ok = False
+    if not ok:
+        raise InvalidArgumentError(f"{name} = {value!r}: must be finite")
+    return float(value)
+
+
+def check_numbers(name: str, values: Any) -> NDArray[np.float64]:
+    """Return a copy of ``values`` as an array of floats, of whatever shape, else raise.
+
+    >>> check_numbers("rewards", [1, 2])
+    array([1., 2.])
+    """
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{name}: must be an array of numbers ({error})") from error

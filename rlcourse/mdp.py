@@ -28,6 +28,7 @@ from rlcourse.errors import (
     InvalidArgumentError,
     NoModelError,
     check_fraction,
+    check_numbers,
     check_positive,
 )
 from rlcourse.seeding import generator
@@ -86,7 +87,7 @@ class TabularMDP:
     rows: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        reward = _numbers("reward", self.reward)
+        reward = check_numbers("reward", self.reward)
         if reward.ndim != 2 or reward.size == 0:
             raise InvalidArgumentError(f"reward of shape {reward.shape}: must be [states, actions]")
         states, actions = reward.shape
@@ -103,7 +104,8 @@ class TabularMDP:
         keep = np.tile(~terminal, actions).astype(np.float64)
         rows = sp.csr_array(sp.diags_array(keep) @ rows) if _sparse(rows) else keep[:, None] * rows
         object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "reward", reward)
+        # Column by column, like the products of `rows`: sums of the two then run through memory once.
+        object.__setattr__(self, "reward", np.asfortranarray(reward))
         object.__setattr__(self, "terminal", terminal)
         object.__setattr__(self, "start", _distribution(self.start, terminal))
 
@@ -140,15 +142,10 @@ class TabularMDP:
         """A policy as probabilities ``[S, A]``, from those or from one action a state ``[S]``."""
         given = np.asarray(policy)
         states, actions = self.reward.shape
-        if given.shape == (states,) and np.issubdtype(given.dtype, np.integer):
-            if given.min() < 0 or given.max() >= actions:
-                s = int(np.flatnonzero((given < 0) | (given >= actions))[0])
-                raise InvalidArgumentError(
-                    f"policy[{s}] = {given[s]}: actions must be in 0..{actions - 1}"
-                )
+        if self._names_actions(given):
             chosen: Floats = np.eye(actions)[given]
             return chosen
-        probabilities = _numbers("policy", policy)
+        probabilities = check_numbers("policy", policy)
         if probabilities.shape != (states, actions):
             raise InvalidArgumentError(
                 f"policy of shape {given.shape}: must be integers [{states}] or "
@@ -162,15 +159,25 @@ class TabularMDP:
             )
         return probabilities
 
+    def _names_actions(self, policy: NDArray[Any]) -> bool:
+        """Whether a policy is one action a state ``[S]``; an action that does not exist raises."""
+        if policy.shape != (self.num_states,) or not np.issubdtype(policy.dtype, np.integer):
+            return False
+        if policy.min() < 0 or policy.max() >= self.num_actions:
+            s = int(np.flatnonzero((policy < 0) | (policy >= self.num_actions))[0])
+            raise InvalidArgumentError(
+                f"policy[{s}] = {policy[s]}: actions must be in 0..{self.num_actions - 1}"
+            )
+        return True
+
     def under(self, policy: ArrayLike) -> tuple[Any, Floats]:
         """The Markov chain that a policy makes of this MDP: ``P_pi [S, S]`` and ``r_pi [S]``."""
         states, actions = self.reward.shape
         given = np.asarray(policy)
+        if self._names_actions(given):  # one row a state: pick it, far cheaper than mixing
+            every = np.arange(states)
+            return self.rows[given * states + every], self.reward[every, given]
         weights = self.policy_probabilities(given)
-        if given.ndim == 1:  # one row a state: pick it, which is far cheaper than mixing
-            return self.rows[given * states + np.arange(states)], self.reward[
-                np.arange(states), given
-            ]
         if not self.is_sparse:
             dense = self.rows.reshape(actions, states, states)
             return np.einsum("sa,ast->st", weights, dense), (weights * self.reward).sum(1)
@@ -228,14 +235,6 @@ def _sparse(matrix: Any) -> bool:
     return bool(sp.issparse(matrix))
 
 
-def _numbers(name: str, values: Any) -> Floats:
-    """A copy of ``values`` as an array of floats."""
-    try:
-        return np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"{name}: must be an array of numbers ({error})") from error
-
-
 def _stacked(transition: Any, states: int, actions: int) -> Any:
     listed = isinstance(transition, list | tuple)
     if not (listed and any(_sparse(matrix) for matrix in transition)):
@@ -244,7 +243,7 @@ def _stacked(transition: Any, states: int, actions: int) -> Any:
                 f"transition: one sparse matrix {transition.shape}: must be a list of {actions} "
                 f"matrices [{states}, {states}], one an action"
             )
-        dense = _numbers("transition", transition)
+        dense = check_numbers("transition", transition)
         if dense.shape != (states, actions, states):
             raise InvalidArgumentError(
                 f"transition of shape {dense.shape}: must be [{states}, {actions}, {states}] "
@@ -280,7 +279,7 @@ def _check_rows(rows: Any, states: int) -> None:
 
 
 def _distribution(start: ArrayLike, terminal: Bools) -> Floats:
-    given = _numbers("start", start)
+    given = check_numbers("start", start)
     if given.size == 0:
         alive = (~terminal if not terminal.all() else np.ones_like(terminal)).astype(np.float64)
         uniform: Floats = alive / alive.sum()

@@ -32,12 +32,12 @@ STYLE: Any = {  # its keys are literals in the types of some versions of matplot
     "svg.fonttype": "none",
     "svg.hashsalt": "rlcourse",
     "font.family": "sans-serif",
-    "font.size": 11,
+    "font.size": 12,
     "axes.prop_cycle": mpl.cycler(color=COLOURS),  # type: ignore[attr-defined]
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titleweight": "bold",
-    "axes.titlesize": 11,
+    "axes.titlesize": 12,
     "axes.titlelocation": "left",
     "legend.frameon": False,
     "lines.linewidth": 2.0,
@@ -49,6 +49,8 @@ STYLE: Any = {  # its keys are literals in the types of some versions of matplot
         ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
     ),
 }
+# At import, not around each call: text and legends are styled when they are added to a figure.
+mpl.rcParams.update(STYLE)
 
 
 class Picture:
@@ -64,16 +66,17 @@ class Picture:
         return self.svg
 
 
-def new_figure(columns: int = 1, rows: int = 1, *, height: float = 3.2, **options: Any) -> Any:
+def new_figure(
+    columns: int = 1, rows: int = 1, *, width: float = 6.4, height: float = 3.2, **options: Any
+) -> Any:
     """A figure and its axes in the book's style: ``matplotlib.pyplot.subplots`` without pyplot.
 
     >>> figure, axes = new_figure(columns=2)
     >>> axes.shape
     (2,)
     """
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, height), layout="constrained")
-        return figure, figure.subplots(rows, columns, **options)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def show_figure(figure: Figure, alt: str) -> Picture:
@@ -89,15 +92,15 @@ def show_figure(figure: Figure, alt: str) -> Picture:
     if len(alt.split()) < 4:
         raise InvalidArgumentError(f"alt = {alt!r}: must say what the figure shows")
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace("#000000", "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.S)
     # Its own width as an upper bound; narrower pages scale it.
     width = re.search(r'width="([\d.]+)pt"', svg)
     label = html.escape(alt, quote=True)
     style = f"width:100%;height:auto;max-width:{float(width[1]) * 4 / 3:.0f}px" if width else ""
+    style += ";fill:currentColor"  # matplotlib leaves the fill of black text out
     svg = re.sub(r' width="[\d.]+pt"| height="[\d.]+pt"', "", svg, count=2)
     head = f'<svg role="img" aria-label="{label}" class="rl-figure" style="{style}"'
     return Picture(svg.replace("<svg", head, 1), alt)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlcourse.errors import InvalidArgumentError, check_fraction, check_positive
-from rlcourse.mdp import Floats
+from rlcourse.errors import InvalidArgumentError, check_fraction, check_numbers, check_positive
+from rlcourse.mdp import Bools, Floats
 
 __all__ = ["discounted_returns", "gae", "lambda_returns", "n_step_returns"]
 
@@ -114,7 +114,8 @@ def gae(
     """
     check_fraction("lam", lam)
     reward, discount, next_value, boundary = _aligned(rewards, discounts, next_values, boundaries)
-    delta = reward + discount * next_value - np.asarray(values, dtype=np.float64)
+    value = _aligned(rewards, discounts, values, boundaries, "values")[2]
+    delta = reward + discount * next_value - value
     advantages = np.empty_like(reward)
     ahead = np.zeros_like(reward[0])
     for t in reversed(range(len(reward))):
@@ -125,21 +126,20 @@ def gae(
 def _aligned(
     rewards: ArrayLike,
     discounts: ArrayLike,
-    next_values: ArrayLike | None,
+    values: ArrayLike | None,
     boundaries: ArrayLike | None,
-) -> tuple[Floats, Floats, Floats, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
-    reward = np.asarray(rewards, dtype=np.float64)
-    discount = np.asarray(discounts, dtype=np.float64)
-    following = (
-        np.zeros_like(reward) if next_values is None else np.asarray(next_values, np.float64)
-    )
+    name: str = "next_values",
+) -> tuple[Floats, Floats, Floats, Bools]:
+    reward = check_numbers("rewards", rewards)
+    discount = check_numbers("discounts", discounts)
+    value = np.zeros_like(reward) if values is None else check_numbers(name, values)
     boundary = discount == 0 if boundaries is None else np.asarray(boundaries, dtype=bool)
     if reward.ndim == 0 or len(reward) == 0:
         raise InvalidArgumentError(f"rewards of shape {reward.shape}: must be [T, ...] with T >= 1")
-    named = {"discounts": discount, "next_values": following, "boundaries": boundary}
-    for name, array in named.items():
+    named = {"discounts": discount, name: value, "boundaries": boundary}
+    for label, array in named.items():
         if array.shape != reward.shape:
             raise InvalidArgumentError(
-                f"{name} of shape {array.shape}: must be {reward.shape}, like rewards"
+                f"{label} of shape {array.shape}: must be {reward.shape}, like rewards"
             )
-    return reward, discount, following, boundary
+    return reward, discount, value, boundary

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rlcourse.errors import InvalidArgumentError, check_fraction, check_positive
+from rlcourse.errors import InvalidArgumentError, check_fraction, check_numbers, check_positive
 from rlcourse.seeding import generator
 
 __all__ = ["Interval", "bootstrap_interval", "iqm", "probability_of_improvement"]
@@ -29,10 +29,7 @@ class Interval(NamedTuple):
 
 
 def _scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
-    try:
-        array = np.asarray(scores, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgumentError(f"{name}: must be an array of numbers ({error})") from error
+    array = check_numbers(name, scores)
     if array.ndim not in (1, 2) or array.size == 0 or not np.isfinite(array).all():
         infinite = array.size - np.isfinite(array).sum()
         raise InvalidArgumentError(

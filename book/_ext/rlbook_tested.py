@@ -41,10 +41,17 @@ class EquationTest:
     test: str
     oracle: str
     line: int
+    file: str = ""
 
 
 def equation_tests(path: Path) -> list[EquationTest]:
-    """Find, without importing it, which tests of a file evaluate which labelled equations."""
+    """Find, without importing them, which tests evaluate which labelled equations.
+
+    ``path`` is a file, or a folder: then all its ``test_equations*.py``.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("test_equations*.py"))
+        return sorted((e for f in files for e in equation_tests(f)), key=lambda e: (e.label, e.line))
     if not path.exists():
         return []
     found = []
@@ -63,7 +70,9 @@ def equation_tests(path: Path) -> list[EquationTest]:
                     f"{path.name}:{node.lineno}: write @equation('eq-label', oracle='compared with')"
                     " with texts, so that the book can read it"
                 )
-            found += [EquationTest(t, node.name, texts[-1], node.lineno) for t in texts[:-1]]
+            found += [
+                EquationTest(t, node.name, texts[-1], node.lineno, path.name) for t in texts[:-1]
+            ]
     return sorted(found, key=lambda e: (e.label, e.line))
 
 
@@ -98,11 +107,10 @@ def find_orphan_tests(app: Sphinx, env: BuildEnvironment) -> None:
     labels = set(env.get_domain("math").equations)  # type: ignore[attr-defined]
     for test in equation_tests(Path(app.config.rlbook_equation_tests)):
         if test.label not in labels:
-            path = Path(app.config.rlbook_equation_tests)
             warn(
                 "equation",
                 f"{test.test} tests {test.label!r}, a label that no page has",
-                f"{path}:{test.line}",
+                f"{test.file}:{test.line}",
             )
 
 
@@ -165,7 +173,7 @@ class EquationTable(LiveTable):
     def rows(self) -> list[nodes.Node]:
         tests = equation_tests(Path(self.config.rlbook_equation_tests))
         rows = [
-            (self.equation(test.label), code(test.label), code(test.test), test.oracle)
+            (self.equation(test.label), code(test.label), code(f"{test.file}::{test.test}"), test.oracle)
             for test in tests
         ]
         if not rows:
@@ -303,7 +311,7 @@ def live_pages(
 
 
 def setup(app: Sphinx) -> None:
-    tests = Path(__file__).resolve().parents[2] / "tests" / "book" / "test_equations.py"
+    tests = Path(__file__).resolve().parents[2] / "tests" / "book"
     app.add_config_value("rlbook_equation_tests", str(tests), "env")
     app.connect("doctree-read", say_tested)
     app.connect("env-check-consistency", find_orphan_tests)

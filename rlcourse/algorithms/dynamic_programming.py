@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlcourse.errors import InvalidArgumentError, check_fraction, check_positive
+from rlcourse.errors import InvalidArgumentError, check_fraction, check_numbers, check_positive
 from rlcourse.mdp import Bools, Floats, Ints, TabularMDP, solve_chain
 
 __all__ = [
@@ -229,7 +229,7 @@ def _towards_the_end(mdp: TabularMDP) -> Ints:
 
 
 def _initial(mdp: TabularMDP, initial: ArrayLike | None) -> Floats:
-    values = np.zeros(mdp.num_states) if initial is None else np.array(initial, dtype=np.float64)
+    values = np.zeros(mdp.num_states) if initial is None else check_numbers("initial", initial)
     if values.shape != (mdp.num_states,) or not np.isfinite(values).all():
         raise InvalidArgumentError(
             f"initial of shape {values.shape}: must be finite [{mdp.num_states}]"

@@ -20,7 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlcourse.errors import InvalidArgumentError, check_fraction, check_positive
+from rlcourse.errors import (
+    InvalidArgumentError,
+    check_finite,
+    check_fraction,
+    check_numbers,
+    check_positive,
+)
 from rlcourse.mdp import Floats
 from rlcourse.rollout import Episodes, Progress
 from rlcourse.seeding import streams
@@ -43,6 +49,7 @@ class Config:
     def __post_init__(self) -> None:
         check_fraction("gamma", self.gamma)
         check_fraction("alpha", self.alpha)
+        check_finite("initial", self.initial)
         check_positive("episodes", self.episodes)
         if self.n != 0:
             check_positive("n", self.n)
@@ -101,7 +108,7 @@ def train(
 
 def _cumulative(policy: ArrayLike | None, states: int, actions: int) -> Floats:
     shape = (states, actions)
-    given = np.full(shape, 1 / actions) if policy is None else np.asarray(policy, dtype=np.float64)
+    given = np.full(shape, 1 / actions) if policy is None else check_numbers("policy", policy)
     fine = given.shape == shape and (given >= 0).all() and (abs(given.sum(1) - 1) <= 1e-8).all()
     if not fine:
         raise InvalidArgumentError(

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from rlcourse.errors import check_fraction, check_positive
+from rlcourse.errors import check_finite, check_fraction, check_positive
 from rlcourse.mdp import Floats, Ints
 from rlcourse.rollout import Episodes, Progress
 from rlcourse.schedules import linear
@@ -64,6 +64,7 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("gamma", "alpha", "alpha_power", "epsilon", "epsilon_end"):
             check_fraction(name, getattr(self, name))
+        check_finite("initial", self.initial)
         check_positive("steps", self.steps)
         check_positive("epsilon_steps", self.epsilon_steps)
         if self.n != 0:
@@ -169,8 +170,7 @@ def double_q_learning(
     """Two tables: one chooses the best next action, the other says what it is worth."""
     run = _Run(config, seed, on_progress)
     q, other = run.table(config.initial), run.table(config.initial)
-    idle_visits = run.table(0)
-    obs = run.obs
+    idle_visits, obs = run.table(0), run.obs
     for _ in range(config.steps):
         action = run.behave([x + y for x, y in zip(q[obs], other[obs], strict=True)])
         reward, terminated, truncated, next_obs = run.step(action)

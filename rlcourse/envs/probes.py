@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlcourse.envs.model import ModelEnv
+from rlcourse.errors import InvalidArgumentError
 from rlcourse.mdp import TabularMDP
 
 __all__ = ["PROBES", "Probe", "probe"]
@@ -114,4 +115,8 @@ def probe(name: str) -> Probe:
     >>> probe("Delay").values(0.9)
     [0.9, 1.0, 0.0]
     """
-    return next(p for p in PROBES if name in p.env_id)
+    for candidate in PROBES:
+        if name in candidate.env_id:
+            return candidate
+    names = ", ".join(p.env_id.split("-")[1] for p in PROBES)
+    raise InvalidArgumentError(f"name = {name!r}: must be one of {names}")

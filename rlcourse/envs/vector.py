@@ -133,7 +133,7 @@ class Stepper:
         if self.obs.size == 0:
             raise CourseError("step before reset: call reset(seed=...) first")
         chosen = np.asarray(action)
-        if len(chosen) != self.num_envs:
+        if chosen.ndim == 0 or len(chosen) != self.num_envs:
             raise InvalidArgumentError(f"action of shape {chosen.shape}: must be [{self.num_envs}]")
         current = self.obs
         following, reward, terminated, truncated, infos = self.envs.step(chosen)

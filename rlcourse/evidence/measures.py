@@ -98,35 +98,47 @@ def online_gap(
     return first - second, {better: first, worse: second}
 
 
-def start_bias(config: Mapping[str, Any], seed: int, *, algorithm: str) -> Measured:
-    """How far the learned value of the first state's ``action 0`` lies above its true value.
+def room_estimate(config: Mapping[str, Any], seed: int, *, algorithm: str) -> Measured:
+    """How far an algorithm's estimate of the noisy room lies above the room's true value.
 
-    For the maximisation-bias world: the true value of going left is the mean of a reward.
+    Q-learning says: the largest entry. Double Q-learning says: what the second table thinks of the
+    first one's best action.
     """
     settings = tabular.Config(**config)
+    tables: list[Any] = []
+
+    def watch(steps: int, row: dict[str, float], table: Any) -> None:
+        tables[:] = [np.array(table)]
+
+    tabular.ALGORITHMS[algorithm](settings, seed, on_progress=watch)
+    table = tables[0]
+    chooser, judge = (table[0][1], table[1][1]) if table.ndim == 3 else (table[1], table[1])
+    mean = float(_bias_world(settings).reward[1, 0])
+    return float(judge[chooser.argmax()]) - mean, {"truth": mean}
+
+
+def left_choices(config: Mapping[str, Any], seed: int, *, algorithm: str) -> Measured:
+    """The share of episodes that begin with the step into the losing room."""
+    settings = tabular.Config(**config)
     result = tabular.ALGORITHMS[algorithm](settings, seed)
-    mdp: TabularMDP = make(settings.env_id, **settings.env_options).unwrapped.mdp  # type: ignore[attr-defined]
-    optimal = evaluate(mdp, result.policy, settings.gamma)
-    truth = mdp.reward[0, 0] + settings.gamma * mdp.successors(0, 0) @ optimal
-    first_steps = [row["length"] > 1 for row in result.log]
-    curve = [float(np.mean(part)) for part in np.array_split(first_steps, POINTS)]
-    return float(result.q[0, 0] - truth), {
-        "truth": float(truth),
-        "x": np.linspace(0, len(result.log), POINTS + 1)[1:].tolist(),
-        "curves": curve,
+    left = np.array([row["length"] > 1 for row in result.log], dtype=float)
+    return float(left.mean()), {
+        "x": np.linspace(0, 100, POINTS + 1)[1:].tolist(),  # per cent of the run
+        "curves": [float(part.mean()) for part in np.array_split(left, POINTS)],
     }
 
 
-def bias_gap(config: Mapping[str, Any], seed: int) -> Measured:
-    """How much more Q-learning overestimates than Double Q-learning, with the same seed."""
-    single, first = start_bias(config, seed, algorithm="q_learning")
-    double, second = start_bias(config, seed, algorithm="double_q_learning")
-    return single - double, {
-        "q_learning": single,
-        "double_q_learning": double,
-        "x": first["x"],
-        "curves": second["curves"],
-    }
+def left_gap(config: Mapping[str, Any], seed: int) -> Measured:
+    """How much more often Q-learning enters the losing room than Double Q-learning, same seed."""
+    single, _ = left_choices(config, seed, algorithm="q_learning")
+    double, _ = left_choices(config, seed, algorithm="double_q_learning")
+    return single - double, {"q_learning": single, "double_q_learning": double}
+
+
+def _bias_world(settings: tabular.Config) -> TabularMDP:
+    world: Any = make(settings.env_id, **settings.env_options).unwrapped
+    mdp: TabularMDP = world.mdp
+    return mdp
 
 
 def random_walk_error(config: Mapping[str, Any], seed: int, *, average: bool = False) -> Measured:
@@ -172,8 +184,9 @@ MEASURES: dict[str, Callable[..., Measured]] = {
         reached_goal,
         online_return,
         online_gap,
-        start_bias,
-        bias_gap,
+        room_estimate,
+        left_choices,
+        left_gap,
         random_walk_error,
         random_walk_gap,
     )

@@ -109,7 +109,7 @@ def _cartpole(answer: Any) -> str:
                 raise NotRightError(
                     f"for {obs.round(3)} it raised {type(error).__name__}: {error}"
                 ) from None
-            if not np.isscalar(action) or action not in (0, 1):
+            if np.shape(action) != () or action not in (0, 1):
                 raise NotRightError(
                     f"for {obs.round(3)} it returned {action!r}: expected the number 0 (push left) "
                     "or 1 (push right)."

@@ -23,7 +23,7 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-EQUATIONS = ROOT / "tests" / "book" / "test_equations.py"
+EQUATIONS = ROOT / "tests" / "book"
 CONTRACT = """
 [[contract]]
 id = "lake"
