@@ -71,7 +71,7 @@ def test_returns_are_raw_sums_of_whole_episodes() -> None:
 
 def test_playing_is_its_seed() -> None:
     policy = tabular_policy(np.zeros(500, dtype=int))
-    walk = tabular_policy([1, 0, 1, 0, 1, 0, 1])
+    walk = tabular_policy([1] * 7)
 
     def run(seed: int) -> list[float]:
         return play(policy, "FrozenLake-v1", episodes=60, seed=seed).tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,7 +22,7 @@ def test_linear_moves_from_start_to_end() -> None:
     assert schedule(100) == pytest.approx(0.1)
     assert schedule(10**9) == pytest.approx(0.1)
     falling = [schedule(count) for count in range(101)]
-    assert all(later < earlier for earlier, later in zip(falling, falling[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(falling))
 
 
 @given(start=unit, end=unit, steps=st.integers(1, 10_000), count=st.integers(0, 20_000))

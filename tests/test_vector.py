@@ -27,11 +27,11 @@ class Clock(gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
         super().reset(seed=seed)
-        self.face[:] = 100
-        return self.face, {}  # the same array each time, as careless environments do
+        self.face = np.full(1, 100.0)
+        return self.face, {}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict]:
-        self.face += 1
+        self.face += 1  # in place, as careless environments do
         return self.face, 0.0, False, bool(self.face[0] >= 100 + self.length), {}
 
 

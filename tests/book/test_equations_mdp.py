@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rlcourse.algorithms.dynamic_programming import evaluate, q_values
+from rlcourse.errors import ImproperPolicyError
 from rlcourse.mdp import TabularMDP, chain, from_env, grid, random_mdp, solve_chain
 from rlcourse.returns import discounted_returns
 
@@ -202,6 +203,21 @@ def test_mdp_linear_system():
         value = np.linalg.solve(np.eye(6) - 0.9 * P, r)
         walks = random_walks(mdp, policy, 0, 0.9, 4000, 150, np.random.default_rng(seed + 50))
         assert_covers(walks, value[0])
+
+
+def test_mdp_algorithm_evaluate():
+    """The steps of alg-mdp-evaluate, done by hand, are what the package does."""
+    for seed in range(20):
+        mdp = random_mdp(5, 3, seed=seed)
+        policy = np.random.default_rng(seed).dirichlet(np.ones(3), size=5)
+        P = sum(policy[:, a, None] * mdp.transition[:, a] for a in range(3))
+        r = np.array([policy[s] @ mdp.reward[s] for s in range(5)])
+        v = np.zeros(5)
+        for _ in range(600):  # no solver: the fixed point, by repetition
+            v = r + 0.95 * P @ v
+        np.testing.assert_allclose(evaluate(mdp, policy, 0.95), v, atol=1e-10)
+        with pytest.raises(ImproperPolicyError):
+            evaluate(mdp, policy, 1.0)
 
 
 @pytest.mark.equation("eq-mdp-occupancy", oracle="visits counted in sampled walks")

@@ -11,7 +11,15 @@ import pytest
 from rlcourse.labs import verdict
 
 CHAPTER = Path(__file__).resolve().parents[2] / "book" / "foundations" / "mdp.md"
-EXERCISES = ("machine", "goal-probability", "reward", "mortal", "last-turn", "hunt-terminal")
+LABELS = {
+    "machine": "ex-mdp-machine",
+    "goal-probability": "ex-mdp-goal",
+    "reward": "ex-mdp-reward",
+    "mortal": "ex-mdp-mortal",
+    "last-turn": "ex-mdp-turn",
+    "hunt-terminal": "ex-mdp-hunt",
+}
+EXERCISES = tuple(LABELS)
 TEXT = CHAPTER.read_text(encoding="utf-8")
 CELLS = re.findall(r"^```\{code-cell\} python\n(.*?)^```", TEXT, flags=re.M | re.S)
 SOLUTIONS = re.findall(r"^:::\{solution\}.*?^```python\n(.*?)^```\n:::", TEXT, flags=re.M | re.S)
@@ -36,6 +44,8 @@ def test_every_exercise_has_a_stub_a_solution_and_wrong_answers():
     assert tuple(map(name_of, SOLUTIONS)) == EXERCISES
     stubs = [cell for cell in CELLS if 'check("mdp/' in cell]
     assert tuple(map(name_of, stubs)) == EXERCISES
+    assert re.findall(r":label: (ex-\S+)", TEXT) == list(LABELS.values())
+    assert re.findall(r"\{solution\} (\S+)", TEXT) == list(LABELS.values())
     wrong = [name for name, *_ in WRONG]
     assert all(wrong.count(name) >= 2 for name in EXERCISES)
 
