@@ -135,9 +135,9 @@ def _print_row(row: Row) -> None:
 def main() -> None:
     """Entry point: prints what a user can mend as one line and leaves with code 2."""
     evidence = tyro.extras.SubcommandApp()
-    evidence.command(evidence_run, name="run")
-    evidence.command(evidence_check, name="check")
-    evidence.command(evidence_show, name="show")
+    evidence.command(name="run")(evidence_run)
+    evidence.command(name="check")(evidence_check)
+    evidence.command(name="show")(evidence_show)
     app = tyro.extras.SubcommandApp()
     app.command(train)
     app.command(evidence, name="evidence")

@@ -27,6 +27,7 @@ __all__ = ["COLOURS", "Picture", "draw_grid", "learning_curves", "new_figure", "
 
 # Okabe & Ito 2008: told apart with every common colour vision, on white and on black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+WALL = "#808080"  # grey on either theme
 INK = "#010203"  # a colour that nothing else uses: replaced by the page's text colour
 STYLE: Any = {  # its keys are literals in the types of some versions of matplotlib
     "svg.fonttype": "none",
@@ -168,7 +169,7 @@ def draw_grid(
         shape: ``(rows, columns)``.
         q: action values ``[S, 4]`` in the order left, down, right, up; equals get an arrow each.
         limits: the values of the palest and the darkest shade.
-        marks: one character a cell, drawn in its corner (the map).
+        marks: one character a cell, drawn in its corner (the map); ``#`` is drawn as a wall.
         digits: decimals of the numbers.
     """
     rows, columns = shape
@@ -182,33 +183,39 @@ def draw_grid(
     axes.set_aspect("equal")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    size = min(1.0, 8 / max(rows, columns))
+    scale = 3.2 / max(2.0, max(rows, columns) ** 0.75)  # letters shrink more slowly than cells do
     for i, j in np.ndindex(rows, columns):
         state = i * columns + j
+        mark = "." if marks is None else marks[state]
+        wall = mark == "#"
         axes.add_patch(
             mpl.patches.Rectangle(
                 (j - 0.48, i - 0.48),
                 0.96,
                 0.96,
-                facecolor=COLOURS[0],
+                facecolor=WALL if wall else COLOURS[0],
                 edgecolor=INK,
                 linewidth=0.6,
-                alpha=0.08 + 0.6 * share[i, j],
+                alpha=0.8 if wall else 0.08 + 0.6 * share[i, j],
             )
         )
-        axes.text(
-            j, i + 0.3, f"{cells[i, j]:.{digits}f}", ha="center", va="center", fontsize=9 * size
-        )
-        if marks is not None and marks[state] != ".":
-            axes.text(j - 0.4, i - 0.3, marks[state], fontsize=8 * size, weight="bold")
+        if wall:
+            continue
+        number = f"{cells[i, j]:.{digits}f}"
+        axes.text(j, i + 0.32, number, ha="center", va="center", fontsize=11 * scale)
+        if mark != ".":
+            axes.text(j - 0.42, i - 0.28, mark, fontsize=10 * scale, weight="bold")
         if q is None or mdp.terminal[state]:
             continue
         row = np.asarray(q, dtype=np.float64)[state]
-        for action in np.flatnonzero(row >= row.max() - 1e-12):
+        best = np.flatnonzero(row >= row.max() - 1e-12)
+        tail = -0.2 if len(best) == 1 else 0.0  # one arrow in the middle, or several from it
+        for action in best:
             di, dj = MOVES[action]
+            head = 0.2 if len(best) == 1 else 0.28
             axes.annotate(
                 "",
-                (j + 0.3 * dj, i - 0.08 + 0.22 * di),
-                (j, i - 0.08),
-                arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.0 * size},
+                (j + head * dj, i - 0.14 + 0.9 * head * di),
+                (j + tail * dj, i - 0.14 + 0.9 * tail * di),
+                arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0},
             )

@@ -155,6 +155,8 @@ class Plain:
             kind = name.removeprefix("prf:").capitalize()
             head = title if name == "admonition" else f"{kind}: {title}" if title else kind
             return _quoted(f"**{head}**\n\n{self.markdown(body)}")
+        if name == "div":  # its argument is a style class, not words
+            title = ""
         return (f"**{title}**\n\n" if title else "") + self.markdown(body)
 
     def _write_chapter_head(self, title: str, body: str) -> str:

@@ -51,7 +51,9 @@ def equation_tests(path: Path) -> list[EquationTest]:
     """
     if path.is_dir():
         files = sorted(path.glob("test_equations*.py"))
-        return sorted((e for f in files for e in equation_tests(f)), key=lambda e: (e.label, e.line))
+        return sorted(
+            (e for f in files for e in equation_tests(f)), key=lambda e: (e.label, e.line)
+        )
     if not path.exists():
         return []
     found = []
@@ -173,7 +175,12 @@ class EquationTable(LiveTable):
     def rows(self) -> list[nodes.Node]:
         tests = equation_tests(Path(self.config.rlbook_equation_tests))
         rows = [
-            (self.equation(test.label), code(test.label), code(f"{test.file}::{test.test}"), test.oracle)
+            (
+                self.equation(test.label),
+                code(test.label),
+                code(f"{test.file}::{test.test}"),
+                test.oracle,
+            )
             for test in tests
         ]
         if not rows:

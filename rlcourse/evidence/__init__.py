@@ -20,6 +20,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -315,24 +316,34 @@ def _code_of(module: str, seen: set[str] | None = None) -> str:
     seen.add(module)
     base = Path(rlcourse.__file__).parent.joinpath(*module.split(".")[1:])
     path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    parts = []
+    code, names = _parsed(path.read_text(encoding="utf-8"))
+    reached = (
+        _code_of(name, seen)
+        for name in names
+        if name.startswith("rlcourse.") and name not in seen and _is_module(name)
+    )
+    return code + "".join(reached)
+
+
+@cache  # by the text: many contracts reach the same files
+def _parsed(text: str) -> tuple[str, list[str]]:
+    """A file's code in a normal form, and every name in it that may be a module of this package."""
+    tree = ast.parse(text)
+    names: list[str] = []
     for node in ast.walk(tree):
-        names = []
         if isinstance(node, ast.ImportFrom):
-            names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names = [node.value.split(":")[0]]  # an entry point: gym.register(..., "module:Class")
-        for name in names:
-            if name.startswith("rlcourse.") and name not in seen and _is_module(name):
-                parts.append(_code_of(name, seen))
+            names.append(
+                node.value.split(":")[0]
+            )  # an entry point: gym.register(..., "module:Class")
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
             node
         ):
             node.body = node.body[1:] or [ast.Pass()]
-    return repr(_normal(tree)) + "".join(parts)
+    return repr(_normal(tree)), names
 
 
 def _normal(node: Any) -> Any:

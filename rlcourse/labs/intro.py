@@ -92,7 +92,7 @@ def _games_per_day(answer: Any) -> str:
 @exercise("intro/verdict")
 def _verdict(answer: Any) -> str:
     """``answer(scores, seeds, threshold)``: whether the median over all promised seeds is enough."""
-    cases = (
+    cases: tuple[tuple[list[float], int, float, bool, str], ...] = (
         ([0.7, 0.8, 0.9], 3, 0.75, True, "the middle score"),
         ([0.1, 0.2, 0.9], 3, 0.75, False, "the middle score: one good run is no evidence"),
         ([0.7, 0.7, 0.0], 3, 0.6, True, "the difference between the mean and the median"),

@@ -19,6 +19,7 @@ from scipy.special import zeta
 from scipy.stats import norm
 
 from rlcourse.algorithms import prediction, tabular
+from rlcourse.algorithms.dynamic_programming import evaluate
 from rlcourse.mdp import chain
 from rlcourse.returns import n_step_returns
 
@@ -57,7 +58,8 @@ def test_random_walk_values(length: int) -> None:
             at[inside] += rng.choice([-1, 1], size=inside.sum())
         share = (at > length).mean()
         assert abs(share - line[start]) < 4 * np.sqrt(line[start] * (1 - line[start]) / walkers)
-    assert chain(length).start.argmax() == (length + 1) // 2
+    world = chain(length)
+    assert evaluate(world, np.full((length + 2, 2), 0.5), 1.0)[1:-1] == pytest.approx(line[1:-1])
 
 
 @pytest.mark.equation("eq-mc-update", oracle="the weighted sum of all returns; the plain average")
