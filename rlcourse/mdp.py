@@ -368,7 +368,7 @@ def parse_map(text: str | Sequence[str]) -> NDArray[np.str_]:
             f"map: rows of lengths {lengths}: must be of one length, not empty"
         )
     cells = np.array([list(line) for line in lines])
-    unknown = sorted(set(cells.ravel()) - set("SGH#."))
+    unknown = sorted(set(cells.ravel().tolist()) - set("SGH#."))
     if unknown:
         raise InvalidArgumentError(f"map: unknown {unknown}; the legend is {MAP_LEGEND}")
     for symbol, name in (("S", "start"), ("G", "goal")):

@@ -1,0 +1,22 @@
+"""What the book claims stands: every contract measured, by the code as it is, and met."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlcourse import evidence
+
+
+@pytest.mark.parametrize("name", evidence.contracts())
+def test_a_contract_is_met(name: str) -> None:
+    row = evidence.state(evidence.contracts()[name])
+    assert row.state == "met", f"{name} is {row.state}: run `rlcourse evidence run {name}`"
+
+
+@pytest.mark.parametrize("name", evidence.contracts())
+def test_a_contract_is_over_ten_seeds_or_more_and_says_where_its_threshold_comes_from(
+    name: str,
+) -> None:
+    contract = evidence.contracts()[name]
+    assert contract.seeds >= 10
+    assert contract.oracle and contract.claim and contract.environment

@@ -1,0 +1,92 @@
+"""Every exercise and every piece of pseudocode of the book, by its label."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlcourse.labs import verdict
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = "\n".join(page.read_text("utf-8") for page in sorted((ROOT / "book").rglob("*.md")))
+
+# label -> the check that judges it
+EXERCISES = {
+    "ex-intro-timeline": "intro/timeline",
+    "ex-intro-kinds": "intro/kinds",
+    "ex-intro-games": "intro/games-per-day",
+    "ex-intro-verdict": "intro/verdict",
+    "ex-loop-return": "loop/return",
+    "ex-loop-endings": "loop/endings",
+    "ex-loop-bootstrap": "loop/bootstrap",
+    "ex-loop-cartpole": "loop/cartpole",
+    "ex-loop-goal": "loop/goal-probability",
+    "ex-loop-teleport": "loop/teleport",
+    "ex-mdp-machine": "mdp/machine",
+    "ex-mdp-goal": "mdp/goal-probability",
+    "ex-mdp-reward": "mdp/reward",
+    "ex-mdp-mortal": "mdp/mortal",
+    "ex-mdp-turn": "mdp/last-turn",
+    "ex-mdp-hunt": "mdp/hunt-terminal",
+    "ex-bellman-by-hand": "bellman/by-hand",
+    "ex-bellman-backup": "bellman/backup",
+    "ex-bellman-bounds": "bellman/bounds",
+    "ex-bellman-improve": "bellman/improve",
+    "ex-bellman-taxi": "bellman/taxi",
+    "ex-bellman-alarm": "bellman/alarm",
+    "ex-q-td-errors": "q_learning/td-errors",
+    "ex-q-returns": "q_learning/returns",
+    "ex-q-target": "q_learning/target",
+    "ex-q-expected": "q_learning/expected",
+    "ex-q-double": "q_learning/double",
+    "ex-q-hunt": "q_learning/hunt-window",
+}
+# label -> the functions of the package that the page shows beside the pseudocode
+ALGORITHMS = {
+    "alg-loop": "run_episode",
+    "alg-mdp-evaluate": "solve_chain",
+    "alg-value-iteration": "value_iteration",
+    "alg-policy-iteration": "policy_iteration",
+    "alg-one-step-control": "train",
+}
+# label -> the work that proves it
+THEOREMS = {"thm-q-converges": "watkins1992"}
+
+
+def labels(kind: str) -> set[str]:
+    return set(re.findall(rf"^:label: ({kind}-[\w-]+)$", TEXT, re.MULTILINE))
+
+
+def after(label: str) -> str:
+    """The page from a label on."""
+    return TEXT[re.search(rf"^:label: {label}$", TEXT, re.MULTILINE).end() :]  # type: ignore[union-attr]
+
+
+def test_every_exercise_is_known() -> None:
+    assert labels("ex") == set(EXERCISES)
+    assert labels("alg") == set(ALGORITHMS)
+    assert labels("thm") == set(THEOREMS)
+
+
+@pytest.mark.parametrize("label", EXERCISES)
+def test_an_exercise_has_its_check_and_its_solution(label: str) -> None:
+    calls = re.findall(r'check\("([\w/-]+)"', after(label))
+    assert calls[0] == EXERCISES[label]
+    assert verdict(EXERCISES[label]).passed is None, "an exercise that nobody has begun"
+    assert len(re.findall(rf"\{{solution\}} {label}$", TEXT, re.MULTILINE)) == 1
+
+
+@pytest.mark.parametrize("label", ALGORITHMS)
+def test_pseudocode_stands_beside_the_lines_that_run(label: str) -> None:
+    """In the same section the page shows the function, or defines and runs it."""
+    before, behind = TEXT[: -len(after(label))], after(label)
+    section = before.rsplit("\n## ", 1)[1] + behind.split("\n## ")[0]
+    name = ALGORITHMS[label]
+    assert re.search(rf"show(_diff)?\([^)]*\b{name}\b|def {name}\(", section), section[:500]
+
+
+@pytest.mark.parametrize("label", THEOREMS)
+def test_a_theorem_without_a_proof_names_its_source(label: str) -> None:
+    assert f"`{THEOREMS[label]}`" in TEXT[: -len(after(label))][-200:] + after(label)[:1500]
