@@ -102,6 +102,7 @@ MENDING = [
     # An id stands on a page once only: sphinx-exercise and sphinx-proof repeat theirs, the search page
     # has the theme's search box twice.
     (r'<section id="((?:exercise|solution|proof)-content)">', r'<section class="\1">'),
+    (r'<section class="([\w-]+)" id="(proof-content)">', r'<section class="\1 \2">'),
     (r'(id="search-input".*)id="search-input"', r'\1id="search-input-page"'),
     # The members of a list are its items; the older role that docutils writes is none.
     (r'role="doc-biblioentry"', r'role="listitem"'),

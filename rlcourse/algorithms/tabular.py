@@ -155,8 +155,8 @@ def train(
         reward, terminated, truncated, next_obs = run.step(action)
         next_action, epsilon = run.behave(q[next_obs]), run.epsilon_at(run.steps)
         discount = config.gamma * (1 - terminated)
-        error = target(q, reward, discount, next_obs, next_action, epsilon) - q[obs][action]
-        q[obs][action] += run.step_size(obs, action) * error
+        aim = target(q, reward, discount, next_obs, next_action, epsilon)
+        q[obs][action] += run.step_size(obs, action) * (aim - q[obs][action])
         if terminated or truncated:
             next_obs = run.reset(q)
             next_action = run.behave(q[next_obs])

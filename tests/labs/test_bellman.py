@@ -24,7 +24,9 @@ from rlcourse.mdp import from_env, random_mdp
 
 CHAPTER = Path(__file__).resolve().parents[2] / "book/foundations/bellman.md"
 TEXT = CHAPTER.read_text(encoding="utf-8")
-CELLS = re.findall(r"^```\{code-cell\} python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+CELLS = re.findall(
+    r"^```\{code-cell\} python\n(?:(?::[^\n]*\n)+\n?)?(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
+)
 SOLUTIONS = re.findall(
     r"^:::\{solution\} (\S+)\n.*?^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
 )

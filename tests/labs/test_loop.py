@@ -17,7 +17,9 @@ from rlcourse.mdp import from_env
 CHAPTER = Path(__file__).resolve().parents[2] / "book" / "foundations" / "loop.md"
 TEXT = CHAPTER.read_text(encoding="utf-8")
 SOLUTION = re.compile(r"^:::\{solution\} (\S+)\n.*?```python\n(.*?)```", re.MULTILINE | re.DOTALL)
-STUB = re.compile(r"^```\{code-cell\} python\n(.*?)```", re.MULTILINE | re.DOTALL)
+STUB = re.compile(
+    r"^```\{code-cell\} python\n(?:(?::[^\n]*\n)+\n?)?(.*?)```", re.MULTILINE | re.DOTALL
+)
 SOLUTIONS = dict(SOLUTION.findall(TEXT))
 NAMES = ("return", "endings", "bootstrap", "cartpole", "goal-probability", "teleport")
 

@@ -21,7 +21,9 @@ LABELS = {
 }
 EXERCISES = tuple(LABELS)
 TEXT = CHAPTER.read_text(encoding="utf-8")
-CELLS = re.findall(r"^```\{code-cell\} python\n(.*?)^```", TEXT, flags=re.M | re.S)
+CELLS = re.findall(
+    r"^```\{code-cell\} python\n(?:(?::[^\n]*\n)+\n?)?(.*?)^```", TEXT, flags=re.M | re.S
+)
 SOLUTIONS = re.findall(r"^:::\{solution\}.*?^```python\n(.*?)^```\n:::", TEXT, flags=re.M | re.S)
 
 

@@ -15,7 +15,9 @@ from rlcourse.labs import verdict
 
 CHAPTER = Path(__file__).resolve().parents[2] / "book/foundations/q_learning.md"
 TEXT = CHAPTER.read_text(encoding="utf-8")
-CELLS = re.findall(r"^```\{code-cell\} python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+CELLS = re.findall(
+    r"^```\{code-cell\} python\n(?:(?::[^\n]*\n)+\n?)?(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
+)
 SOLUTIONS = re.findall(
     r"^:::\{solution\} (\S+)\n.*?^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
 )
