@@ -140,12 +140,13 @@ def learning_curves(
         axes.axhline(value, linestyle=dashes, linewidth=1.2, color=INK)
         axes.annotate(
             name,
-            (1.0, value),
+            (1.01, value),
             xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            fontsize=9,
+            ha="left",
+            va="center",
+            fontsize=10,
             color=INK,
+            annotation_clip=False,
         )
 
 
@@ -183,7 +184,8 @@ def draw_grid(
     axes.set_aspect("equal")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    scale = 3.2 / max(2.0, max(rows, columns) ** 0.75)  # letters shrink more slowly than cells do
+    width, height = axes.get_figure(root=True).get_size_inches() * 72  # type: ignore[union-attr]
+    letters = min(12.0, 0.22 * min(width / columns, height / rows))  # points, to fit a cell
     for i, j in np.ndindex(rows, columns):
         state = i * columns + j
         mark = "." if marks is None else marks[state]
@@ -202,9 +204,9 @@ def draw_grid(
         if wall:
             continue
         number = f"{cells[i, j]:.{digits}f}"
-        axes.text(j, i + 0.32, number, ha="center", va="center", fontsize=11 * scale)
+        axes.text(j, i + 0.32, number, ha="center", va="center", fontsize=letters)
         if mark != ".":
-            axes.text(j - 0.42, i - 0.28, mark, fontsize=10 * scale, weight="bold")
+            axes.text(j - 0.42, i - 0.28, mark, fontsize=0.9 * letters, weight="bold")
         if q is None or mdp.terminal[state]:
             continue
         row = np.asarray(q, dtype=np.float64)[state]

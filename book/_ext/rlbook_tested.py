@@ -177,15 +177,14 @@ class EquationTable(LiveTable):
         rows = [
             (
                 self.equation(test.label),
-                code(test.label),
-                code(f"{test.file}::{test.test}"),
                 test.oracle,
+                [code(test.file), nodes.Text(" "), code(test.test)],
             )
             for test in tests
         ]
         if not rows:
             return self.empty("equations")
-        return [table(("Equation", "Label", "Test", "Compared with"), rows, "equations")]
+        return [table(("Equation", "Compared with", "Test"), rows, "equations")]
 
     def equation(self, label: str) -> nodes.Node:
         """A link to the equation that carries its number."""

@@ -22,6 +22,7 @@ from rlcourse.mutants import hunt
 __all__ = [
     "NotRightError",
     "Verdict",
+    "call",
     "check",
     "exercise",
     "expect_call",
@@ -73,14 +74,14 @@ def verdict(name: str, answer: Any = ...) -> Verdict:
 
 
 def _is_stub(answer: Any) -> bool:
-    """Whether a function's body is still ``...``, with or without a docstring."""
+    """Whether a function's body is still ``...`` or ``return ...``, with or without a docstring."""
 
     def stub() -> None: ...
 
     code = getattr(answer, "__code__", None)
     if code is None or code.co_code[::2] != stub.__code__.co_code[::2]:  # opcodes, not arguments
         return False
-    return set(code.co_consts) <= {None, getattr(answer, "__doc__", None)}
+    return set(code.co_consts) <= {None, ..., getattr(answer, "__doc__", None)}
 
 
 def check(name: str, answer: Any = ...) -> None:
@@ -98,7 +99,7 @@ def expect_close(
 ) -> None:
     """Raise :class:`NotRightError` unless ``got`` equals ``expected`` in shape and value."""
     wanted = np.asarray(expected, dtype=np.float64)
-    tail = f" Look at {look}." if look else ""
+    tail = f" Look at {look}{'' if look.endswith('?') else '.'}" if look else ""
     if got is ... or got is None:
         raise NotRightError(f"{what}: nothing came back; does your function end in `return`?")
     try:
@@ -108,27 +109,39 @@ def expect_close(
     if value.shape != wanted.shape:
         raise NotRightError(f"{what}: expected shape {wanted.shape}, got {value.shape}.{tail}")
     if not np.allclose(value, wanted, rtol=0, atol=tolerance, equal_nan=False):
-        raise NotRightError(f"{what}: expected {_short(wanted)}, got {_short(value)}.{tail}")
+        raise NotRightError(f"{what}: expected {_short(expected)}, got {_short(got)}.{tail}")
 
 
 def expect_call(
     function: Any, arguments: Sequence[Any], expected: ArrayLike, *, look: str = "", **options: Any
 ) -> None:
     """Call a learner's function on copies of ``arguments`` and compare what it returns."""
+    got = call(function, arguments)
+    given = ", ".join(_short(argument) for argument in arguments)
+    expect_close(got, expected, what=f"for ({given})", look=look, **options)
+
+
+def call(function: Any, arguments: Sequence[Any]) -> Any:
+    """What a learner's function returns for copies of ``arguments``; what it raises, in one line."""
     if not callable(function):
         raise NotRightError(f"expected a function, got {type(function).__name__}.")
-    given = ", ".join(_short(argument) for argument in arguments)
     try:
-        got = function(*deepcopy(list(arguments)))
+        return function(*deepcopy(list(arguments)))
     except Exception as error:  # whatever a learner's code raises is news for the learner
+        given = ", ".join(_short(argument) for argument in arguments)
         raise NotRightError(f"for ({given}) it raised {type(error).__name__}: {error}") from None
-    expect_close(got, expected, what=f"for ({given})", look=look, **options)
 
 
 def _short(value: Any) -> str:
     if callable(value):
         return getattr(value, "__name__", "a function")
-    if isinstance(value, np.ndarray | list | tuple | float | int):
-        return np.array2string(np.asarray(value), precision=5, threshold=12, separator=", ")
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | float | np.number):
+        return f"{value:.6g}"
+    if isinstance(value, np.ndarray | list | tuple):
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            return np.array2string(array, precision=5, threshold=12, separator=", ")
     text = repr(value)
     return text if len(text) <= 60 else f"{type(value).__name__}(...)"

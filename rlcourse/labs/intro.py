@@ -58,7 +58,7 @@ def _timeline(answer: Any) -> str:
         first, second = wrong[0]
         raise NotRightError(
             f"neighbours the wrong way round: {len(wrong)}. One pair: {first!r} before {second!r}. "
-            "Look at which of the two could not have been written without the other's ideas."
+            "Look both up in the table below."
         )
     return "right: from dynamic programming to soft actor-critic, and the actor-critic before Q-learning."
 

@@ -37,7 +37,7 @@ def _endings(answer: Any) -> str:
         (True, True, "both flags at once: after this step there is no future, clock or not"),
     )
     for terminated, truncated, look in cases:
-        expected = (float(terminated or truncated), float(not terminated))
+        expected = (terminated or truncated, not terminated)
         expect_call(answer, (terminated, truncated), expected, look=look)
     return "right: either flag ends the loop, one flag alone ends the future."
 
