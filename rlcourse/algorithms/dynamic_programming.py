@@ -76,7 +76,9 @@ def q_values(mdp: TabularMDP, values: ArrayLike, gamma: float) -> Floats:
     >>> q_values(chain(1), [0.0, 0.0, 0.0], gamma=1.0)[1]
     array([0., 1.])
     """
-    return mdp.reward + gamma * mdp.expected_next(values)
+    q = mdp.expected_next(gamma * np.asarray(values))  # a vector is cheaper to scale than a table
+    q += mdp.reward
+    return q
 
 
 def greedy(q: ArrayLike) -> Ints:
@@ -243,8 +245,6 @@ def _tail(gamma: float) -> float:
 
 def _sweep(mdp: TabularMDP, values: Floats, backed_up: Floats, tail: float) -> Sweep:
     change = backed_up - values
-    if np.isinf(
-        tail
-    ):  # undiscounted: even a change of zero proves nothing, T has other fixed points
+    if np.isinf(tail):  # undiscounted: T has other fixed points, so no change proves anything
         return Sweep(backed_up, -np.inf, np.inf, mdp.terminal)
     return Sweep(backed_up, tail * float(change.min()), tail * float(change.max()), mdp.terminal)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from rlcourse.labs import NotRightError, exercise, expect_call
+from rlcourse.algorithms import tabular
+from rlcourse.labs import NotRightError, call, exercise, expect_call
+from rlcourse.mutants import hunt
 
 # Year and source of each card; the chapter's table cites them.
 YEARS = {
@@ -103,3 +106,21 @@ def _verdict(answer: Any) -> str:
     for scores, seeds, threshold, expected, look in cases:
         expect_call(answer, (scores, seeds, threshold), expected, look=look)
     return "right: neither a lucky seed nor a missing one gets past you."
+
+
+@exercise("intro/hunt")
+def _hunt(answer: Any) -> str:
+    """``answer(module)``: True for a copy whose agents never arrive in the maze."""
+    if not callable(answer):
+        raise NotRightError(f"expected a function, got {type(answer).__name__}.")
+    cases = ((tabular, False, "the sound module"), (hunt("argmax-ties"), True, "the sick copy"))
+    for module, sick, name in cases:
+        got = call(partial(answer, module), ())  # a module cannot be copied like other arguments
+        if not isinstance(got, bool):
+            raise NotRightError(f"expected True or False, got {type(got).__name__}.")
+        if got is not sick:
+            raise NotRightError(
+                f"it says {got} of {name}. Look at the returns in the logs of `module.train`, not at "
+                "those of `tabular.train`."
+            )
+    return "right: you can tell sick from sound without reading a line of it."

@@ -18,6 +18,7 @@ EXERCISES = {
     "ex-intro-kinds": "intro/kinds",
     "ex-intro-games": "intro/games-per-day",
     "ex-intro-verdict": "intro/verdict",
+    "ex-intro-hunt": "intro/hunt",
     "ex-loop-return": "loop/return",
     "ex-loop-endings": "loop/endings",
     "ex-loop-bootstrap": "loop/bootstrap",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rlcourse.algorithms import tabular
 from rlcourse.labs import check, verdict
 
 CHAPTER = Path(__file__).resolve().parents[2] / "book" / "intro.md"
@@ -17,6 +18,7 @@ EXERCISES = {
     "intro/kinds": "ex-intro-kinds",
     "intro/games-per-day": "ex-intro-games",
     "intro/verdict": "ex-intro-verdict",
+    "intro/hunt": "ex-intro-hunt",
 }
 ORDER = [
     *("bellman", "actor-critic", "td", "q-learning", "reinforce"),
@@ -93,6 +95,19 @@ WRONG = {
         "the other way round": lambda years, minutes: minutes / (years * 365.25 * 24 * 60),
         "a number of games": 2_100_000,
         "a constant": lambda years, minutes: 365.25 * 24,
+    },
+    "intro/hunt": {
+        "always stuck": lambda module: True,
+        "never stuck": lambda module: False,
+        "asks the package, not the copy": lambda module: (
+            not any(
+                row["return"] > 0
+                for row in tabular.train(
+                    tabular.Config("rlcourse/Grid-v0", steps=2000, epsilon=0.1, epsilon_end=0.1)
+                ).log
+            )
+        ),
+        "a number": lambda module: 0,
     },
     "intro/verdict": {
         "the best seed": lambda scores, seeds, threshold: (
