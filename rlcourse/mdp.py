@@ -102,7 +102,7 @@ class TabularMDP:
             s, a = np.argwhere(~np.isfinite(reward))[0]
             raise InvalidArgumentError(f"reward[{s}, {a}] = {reward[s, a]}: must be finite")
         keep = np.tile(~terminal, actions).astype(np.float64)
-        rows = sp.csr_array(sp.diags_array(keep) @ rows) if _sparse(rows) else keep[:, None] * rows
+        rows = _narrow(sp.diags_array(keep) @ rows) if _sparse(rows) else keep[:, None] * rows
         object.__setattr__(self, "rows", rows)
         # Column by column, like the products of `rows`: sums of the two then run through memory once.
         object.__setattr__(self, "reward", np.asfortranarray(reward))
@@ -175,8 +175,8 @@ class TabularMDP:
         states, actions = self.reward.shape
         given = np.asarray(policy)
         if self._names_actions(given):  # one row a state: pick it, far cheaper than mixing
-            every = np.arange(states)
-            return self.rows[given * states + every], self.reward[every, given]
+            chosen = given * states + np.arange(states)
+            return self.rows[chosen], self.reward.ravel(order="K")[chosen]
         weights = self.policy_probabilities(given)
         if not self.is_sparse:
             dense = self.rows.reshape(actions, states, states)
@@ -233,6 +233,15 @@ def solve_chain(transition: Any, reward: Floats, gamma: float) -> Floats:
 
 def _sparse(matrix: Any) -> bool:
     return bool(sp.issparse(matrix))
+
+
+def _narrow(matrix: Any) -> Any:
+    """A csr matrix with 32-bit indices where they fit: products are bound by what they must read."""
+    rows = sp.csr_array(matrix)
+    rows.sum_duplicates()
+    if max(rows.nnz, *rows.shape) < 2**31:
+        rows.indices, rows.indptr = rows.indices.astype(np.int32), rows.indptr.astype(np.int32)
+    return rows
 
 
 def _stacked(transition: Any, states: int, actions: int) -> Any:
