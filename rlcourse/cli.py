@@ -128,7 +128,7 @@ def _print_row(row: Row) -> None:
         got = f"{row.result['statistic']:.4g} [{low:.4g}, {high:.4g}] over {len(row.result['scores'])}"
     print(
         f"{row.state:8} {contract.id:28} {contract.statistic} {contract.comparison} "
-        f"{contract.threshold:g}  {got}"
+        f"{contract.threshold}  {got}"
     )
 
 

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "CorruptCheckpointError",
     "CorruptEvidenceError",
     "CourseError",
+    "DivergenceError",
     "ImproperPolicyError",
     "InvalidArgumentError",
     "NoModelError",
@@ -35,6 +37,14 @@ class NoModelError(CourseError, TypeError):
 
 class ImproperPolicyError(InvalidArgumentError):
     """Without discounting a value exists only if the episode ends with probability one."""
+
+
+class DivergenceError(CourseError, ArithmeticError):
+    """Learning has left the finite numbers; the message says where and in what state."""
+
+
+class CorruptCheckpointError(CourseError):
+    """A checkpoint cannot be read, or was made by something else."""
 
 
 class CorruptEvidenceError(CourseError):
@@ -71,6 +81,20 @@ def check_positive(name: str, value: int) -> int:
     if not ok:
         raise InvalidArgumentError(f"{name} = {value!r}: must be a whole number of at least 1")
     return whole
+
+
+def check_multiple(name: str, value: int, unit_name: str, unit: int) -> int:
+    """Return ``value`` if it is a positive multiple of ``unit``, else raise.
+
+    >>> check_multiple("train_every", 16, "num_envs", 8)
+    16
+    """
+    check_positive(unit_name, unit)
+    if check_positive(name, value) % unit:
+        raise InvalidArgumentError(
+            f"{name} = {value!r}: must be a multiple of {unit_name} = {unit}"
+        )
+    return int(value)
 
 
 def check_finite(name: str, value: float) -> float:

@@ -1,18 +1,19 @@
-"""One environment, stepped and counted: the part of a tabular loop that teaches nothing."""
+"""Environments, stepped and counted: the part of a loop that teaches nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from gymnasium.spaces import Discrete
 
-from rlcourse.envs.vector import make
+from rlcourse.envs.vector import Step, Stepper, make, make_vector
 from rlcourse.errors import InvalidArgumentError
 
-__all__ = ["Episodes", "Progress"]
+__all__ = ["Episodes", "Progress", "VectorEpisodes"]
 
-# Called after every episode: (environment steps, its log row, the table as it stands).
+# Called after every episode: (environment steps, its log row, what has been learned so far).
 Progress = Callable[[int, dict[str, float], Any], None]
 
 
@@ -66,3 +67,75 @@ class Episodes:
             self.on_progress(self.steps, row, table)
         self.total, self.length = 0.0, 0
         return int(self.env.reset()[0])
+
+
+class VectorEpisodes:
+    """Steps several environments side by side and keeps one log row an episode.
+
+    ``kept`` is what a checkpoint holds. ``note`` is what a learner has to say about itself; every row takes a copy.
+
+    Raises:
+        InvalidArgumentError: the actions are not numbered from zero on.
+
+    >>> episodes = VectorEpisodes("CartPole-v1", {}, num_envs=2, seed=0)
+    >>> episodes.step(np.array([0, 1])).reward, episodes.steps
+    (array([1., 1.]), 2)
+    """
+
+    kept = ("steps", "log", "note")
+
+    def __init__(self, env_id: str, options: Mapping[str, Any], num_envs: int, seed: int) -> None:
+        self.env_id, self.options, self.num_envs, self.seed = env_id, options, num_envs, seed
+        self.steps = 0
+        self.log: list[dict[str, float]] = []
+        self.note: dict[str, float] = {}
+        self.envs = self._begin()
+        self.observation_space = self.envs.envs.single_observation_space
+        actions = self.envs.envs.single_action_space
+        if not isinstance(actions, Discrete) or actions.start != 0:
+            raise InvalidArgumentError(
+                f"env_id = {env_id!r} has {actions}: its actions must be Discrete from 0 on"
+            )
+        self.num_actions = int(actions.n)
+
+    def restart(self) -> None:
+        """Begin anew in new environments, from a seed that seed and step count fix.
+
+        No environment can be asked for all its state; one that has not begun needs none. So a run that
+        restarts now and then can be resumed from there, exactly.
+        """
+        self.envs.close()
+        self.envs = self._begin()
+
+    def _begin(self) -> Stepper:
+        envs = make_vector(self.env_id, self.num_envs, **self.options)
+        words = np.random.SeedSequence([self.seed, self.steps]).generate_state(1)
+        envs.reset(int(words[0]) & 0x7FFFFFFF)
+        self.total = np.zeros(self.num_envs)
+        self.length = np.zeros(self.num_envs, dtype=np.int64)
+        return envs
+
+    @property
+    def obs(self) -> Any:
+        """What the policy must look at next, ``[N, ...]``."""
+        return self.envs.obs
+
+    def step(self, action: Any) -> Step:
+        """Act once in every environment."""
+        step = self.envs.step(action)
+        self.steps += self.num_envs
+        self.total += step.reward
+        self.length += 1
+        for i in np.flatnonzero(step.boundary):
+            row = {
+                "step": self.steps,
+                "return": float(self.total[i]),
+                "length": int(self.length[i]),
+            }
+            self.log.append({**row, **self.note})
+            self.total[i] = self.length[i] = 0
+        return step
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.envs.close()

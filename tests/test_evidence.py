@@ -16,7 +16,7 @@ import pytest
 import rlcourse
 from rlcourse import evidence
 from rlcourse.errors import CorruptEvidenceError, CourseError, InvalidArgumentError
-from rlcourse.evidence import Contract, check, contracts, load, run, state, summary
+from rlcourse.evidence import Contract, check, contracts, load, run, state, summary, tabular
 
 CONTRACT = """
 [[contract]]
@@ -24,7 +24,7 @@ id = "walk"
 chapter = "test"
 claim = "A claim"
 environment = "rlcourse/RandomWalk-v0"
-measure = "random_walk_error"
+measure = "tabular.random_walk_error"
 config = { episodes = 20, alpha = 0.1 }
 seeds = 6
 statistic = "mean"
@@ -78,7 +78,7 @@ def test_an_interrupted_run_keeps_its_seeds_and_goes_on(
 ) -> None:
     whole = measure_once(shelf)
     (shelf / "results/walk.json").unlink()
-    real, measured = evidence.MEASURES["random_walk_error"], []
+    real, measured = tabular.random_walk_error, []
 
     def tired(config: Any, seed: int, **options: Any) -> Any:
         if seed == 3 and 3 not in measured:
@@ -87,8 +87,7 @@ def test_an_interrupted_run_keeps_its_seeds_and_goes_on(
         measured.append(seed)
         return real(config, seed, **options)
 
-    tired.__module__ = real.__module__
-    monkeypatch.setitem(evidence.MEASURES, "random_walk_error", tired)
+    monkeypatch.setattr(tabular, "random_walk_error", tired)
     with pytest.raises(KeyboardInterrupt):
         run("walk", progress=False)
     assert state(contracts()["walk"]).state == "missing"  # nothing half-done
@@ -185,32 +184,47 @@ def test_every_module_that_a_measurement_loads_is_in_its_hash() -> None:
     """Measure every kind of contract in a fresh process and look at what was imported."""
     code = (
         "import json, sys\n"
-        "from rlcourse.evidence import contracts, MEASURES\n"
+        "import importlib\n"
+        "from rlcourse.evidence import contracts\n"
         "for c in contracts().values():\n"
         "    small = {k: v for k, v in c.config.items() if k not in ('steps', 'episodes')}\n"
         "    size = 'episodes' if 'episodes' in c.config else 'steps'\n"
-        "    MEASURES[c.measure]({**small, size: 60}, 0, **c.options)\n"
+        "    module, name = c.measure.split('.')\n"
+        "    if module != 'tabular': continue\n"
+        "    measure = getattr(importlib.import_module('rlcourse.evidence.' + module), name)\n"
+        "    measure({**small, size: 60}, 0, **c.options)\n"
         "print(json.dumps([m for m in sys.modules if m.startswith('rlcourse.')]))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(said.stdout.splitlines()[-1]))
     assert {"rlcourse.envs.bias", "rlcourse.envs.model", "rlcourse.algorithms.tabular"} <= loaded
     hashed: set[str] = set()
-    evidence._code_of("rlcourse.evidence.measures", hashed)
+    for contract in contracts().values():
+        reached: dict[str, str] = {}
+        module, name = contract.measure.split(".")
+        evidence._reach(f"rlcourse.evidence.{module}", name, reached)
+        hashed.update(key.split(":")[0] for key in reached)
     # The caller of the measures, and what it summarises scores with, are not what is measured.
-    assert loaded - hashed <= {"rlcourse.evidence", "rlcourse.statistics"}
+    assert loaded - hashed <= {
+        "rlcourse.evidence",
+        "rlcourse.statistics",
+        "rlcourse.algorithms",  # an empty file
+    }
 
 
 @pytest.fixture
 def twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """The hash of a module ``rlcourse.twin`` with the given text."""
+    """The hash of a measure ``f`` in a module with the given text."""
     package = tmp_path / "rlcourse"
-    package.mkdir()
+    (package / "evidence").mkdir(parents=True)
+    (package / "algorithms").mkdir()
+    (package / "algorithms" / "__init__.py").write_text("")
+    (package / "algorithms" / "far.py").write_text("def used():\n    return 1\n")
     monkeypatch.setattr(rlcourse, "__file__", str(package / "__init__.py"))
 
     def code(text: str) -> str:
-        (package / "twin.py").write_text(text)
-        return evidence._code_of("rlcourse.twin")
+        (package / "evidence" / "twin.py").write_text(text)
+        return evidence._code_of("twin.f")
 
     return code
 
@@ -223,9 +237,34 @@ def test_comments_and_docstrings_do_not_count_but_code_does(twin: Callable[[str]
     assert twin("def f(x):\n    return x - 1\n") != base
 
 
+def test_only_what_is_reached_counts(twin: Callable[[str], str], tmp_path: Path) -> None:
+    """Through names, attributes of imported modules, imports inside functions and entry points."""
+    far = tmp_path / "rlcourse" / "algorithms" / "far.py"
+    ways = {
+        "from import": "from rlcourse.algorithms.far import used as u\n\n\ndef f():\n    return u()\n",
+        "attribute": "from rlcourse.algorithms import far\n\n\ndef f():\n    return far.used()\n",
+        "whole": "from rlcourse.algorithms import far\n\n\ndef f():\n    return far\n",
+        "inside": "def f():\n    from rlcourse.algorithms.far import used\n\n    return used()\n",
+        "import inside": "def f():\n    import rlcourse.algorithms.far\n",
+        "entry point": "def f():\n    return 'rlcourse.algorithms.far:used'\n",
+        "table": "from rlcourse.algorithms.far import used\n\nT = {1: used}\n\n\ndef f():\n    return T\n",
+    }
+    for way, text in ways.items():
+        far.write_text("def used():\n    return 1\n")
+        before = twin(text)
+        far.write_text('def used():\n    """Doc."""\n    return 1\n')
+        assert twin(text) == before, way
+        far.write_text("def used():\n    return 2\n")
+        assert twin(text) != before, way
+        changed = twin(text)
+        far.write_text("def used():\n    return 2\n\n\ndef other():\n    return 3\n")
+        if way not in ("whole", "import inside"):  # then every definition may be used
+            assert twin(text) == changed, way
+
+
 def test_the_normal_form_is_the_same_in_every_python(twin: Callable[[str], str]) -> None:
     """Newer ones add empty fields to the syntax tree: nothing empty may be in it."""
-    form = twin("def f():\n    return 1\n\n\nclass C:\n    pass\n")
+    form = twin("class C:\n    pass\n\n\ndef f():\n    return C, 1\n")
     assert "type_params" not in form and "[]" not in form and "None" not in form
 
 
@@ -277,7 +316,7 @@ def test_a_damaged_result_says_how_to_mend_it(shelf: Path, damage: Callable[[Any
         (CONTRACT.replace("= 1.0", '= "high"'), r"contract walk: threshold = 'high'"),
         (CONTRACT.replace('"mean"', '"mode"'), r"statistic = 'mode': must be one of iqm"),
         (CONTRACT.replace('"<="', '"<"'), r"comparison = '<': must be one of >="),
-        (CONTRACT.replace("random_walk_error", "luck"), r"measure = 'luck': must be one of"),
+        (CONTRACT.replace("random_walk_error", "luck"), r"measure = 'tabular.luck': must be one of"),
         (CONTRACT + 'options = { bug = "x" }', r"bug = 'x': must be one of"),
     ],
 )

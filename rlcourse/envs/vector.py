@@ -35,6 +35,16 @@ RETIRED = {
     "LunarLander-v2": "LunarLander-v3",
 }
 
+# What Gymnasium does not bring itself: the package's extra that does.
+EXTRAS = {
+    "MinAtar/": "minatar",
+    "LunarLander": "box2d",
+    "BipedalWalker": "box2d",
+    "CarRacing": "box2d",
+}
+# Registered without a time limit, where a bad policy (or a good one) would play for ever.
+TIME_LIMITS = {"CliffWalking-v1": 1000, "MinAtar/": 5000}
+
 
 class Step(NamedTuple):
     """One transition of each of ``N`` environments. Every field has ``N`` as its first axis."""
@@ -61,7 +71,7 @@ def make(env_id: str, **options: Any) -> gym.Env[Any, Any]:
     """``gymnasium.make``, with errors that name the nearest environment or the missing extra.
 
     CliffWalking-v1 is registered without a time limit; here it gets one of 1,000 steps, since a bad
-    policy would walk there for ever.
+    policy would walk there for ever. The games of MinAtar (an extra) get one of 5,000.
 
     >>> make("FrozenLake-v1", is_slippery=False).unwrapped.spec.id
     'FrozenLake-v1'
@@ -69,8 +79,12 @@ def make(env_id: str, **options: Any) -> gym.Env[Any, Any]:
     Raises:
         UnknownEnvironmentError: no such id.
         InvalidArgumentError: options that the environment does not take.
+        CourseError: the extra that brings the environment is not installed.
     """
     import rlcourse.envs  # noqa: F401  (registers rlcourse/...)
+
+    if isinstance(env_id, str) and env_id.startswith("MinAtar/"):
+        _register_minatar(env_id)
 
     if not isinstance(env_id, str):
         raise InvalidArgumentError(f"env_id = {env_id!r}: must be the name of an environment")
@@ -80,14 +94,31 @@ def make(env_id: str, **options: Any) -> gym.Env[Any, Any]:
         near = difflib.get_close_matches(env_id, list(gym.registry), n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(near)}?" if near else "see gymnasium.pprint_registry()"
         raise UnknownEnvironmentError(f"env_id = {env_id!r}: no such environment; {hint}")
-    if env_id == "CliffWalking-v1":
-        options.setdefault("max_episode_steps", 1000)
+    for name, limit in TIME_LIMITS.items():
+        if env_id.startswith(name):
+            options.setdefault("max_episode_steps", limit)
     try:
         return gym.make(env_id, **options)
     except TypeError as error:
         raise InvalidArgumentError(f"options = {options!r}: {env_id} says: {error}") from error
     except gym.error.DependencyNotInstalled as error:
-        raise CourseError(f"env_id = {env_id!r}: {error}") from error
+        raise _missing(env_id, error) from error
+
+
+def _register_minatar(env_id: str) -> None:
+    """MinAtar registers its games only when asked to."""
+    try:
+        from minatar.gym import register_envs
+    except ImportError as error:
+        raise _missing(env_id, error) from error
+    if "MinAtar/Breakout-v1" not in gym.registry:
+        register_envs()
+
+
+def _missing(env_id: str, error: Exception) -> CourseError:
+    extra = next((extra for name, extra in EXTRAS.items() if env_id.startswith(name)), None)
+    cure = f'install it with pip install "rlcourse[{extra}]"' if extra else str(error)
+    return CourseError(f"env_id = {env_id!r}: needs what is not installed; {cure}")
 
 
 def make_vector(env_id: str, num_envs: int, **options: Any) -> Stepper:
@@ -96,6 +127,7 @@ def make_vector(env_id: str, num_envs: int, **options: Any) -> Stepper:
     envs = SyncVectorEnv(
         [lambda: make(env_id, **options) for _ in range(num_envs)],
         autoreset_mode=AutoresetMode.SAME_STEP,
+        copy=False,  # the stepper copies
     )
     return Stepper(envs)
 

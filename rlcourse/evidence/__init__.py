@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import os
@@ -21,6 +22,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +38,6 @@ from rlcourse.errors import (
     InvalidArgumentError,
     check_positive,
 )
-from rlcourse.evidence.measures import MEASURES
 from rlcourse.mdp import Floats
 from rlcourse.mutants import mutants
 from rlcourse.statistics import bootstrap_interval, iqm
@@ -54,6 +55,7 @@ __all__ = [
     "write_atomically",
 ]
 
+LIBRARIES = ("numpy", "gymnasium", "torch", "Box2D", "MinAtar")
 STATISTICS: dict[str, Callable[[Floats], float]] = {
     "iqm": iqm,
     "median": lambda scores: float(np.median(scores)),
@@ -80,21 +82,24 @@ class Contract:
     chapter: str
     claim: str
     environment: str
-    measure: str  # a function of rlcourse.evidence.measures
+    measure: str  # "module.function" of rlcourse.evidence
     config: Mapping[str, Any]
     seeds: int
     statistic: str
     comparison: str
-    threshold: float
+    threshold: float | str  # a number, or "other-id/low" or "other-id/high": an end of its interval
     oracle: str  # where the threshold comes from
     published: str = ""  # a published figure that it answers to, and its protocol
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_positive(f"contract {self.id}: seeds", self.seeds)
-        if not isinstance(self.threshold, int | float):
+        if not isinstance(self.threshold, int | float) and not (
+            isinstance(self.threshold, str) and self.threshold.endswith(("/low", "/high"))
+        ):
             raise InvalidArgumentError(
-                f"contract {self.id}: threshold = {self.threshold!r}: must be a number"
+                f"contract {self.id}: threshold = {self.threshold!r}: must be a number, or the end of "
+                'another contract\'s interval such as "other-id/high"'
             )
         if "bug" in self.options and self.options["bug"] not in mutants():
             raise InvalidArgumentError(
@@ -102,7 +107,7 @@ class Contract:
                 f"{', '.join(mutants())}"
             )
         for name, allowed in (
-            ("measure", MEASURES),
+            ("measure", _measures()),
             ("statistic", {**STATISTICS, "low": None, "high": None}),
             ("comparison", COMPARISONS),
         ):
@@ -116,14 +121,28 @@ class Contract:
         """What the result depends on: these settings and the code they reach, without its comments."""
         settings = {**asdict(self), "claim": "", "oracle": "", "published": "", "chapter": ""}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        digest.update(_code_of(MEASURES[self.measure].__module__).encode())
+        digest.update(_code_of(self.measure).encode())
         if "bug" in self.options:
             digest.update(mutants()[self.options["bug"]].after.encode())
+        if "of" in self.options:  # it reads another contract's result
+            digest.update(load(self.options["of"])["hash"].encode())
         return digest.hexdigest()[:16]
+
+    def sources(self) -> list[str]:
+        """The contracts whose results this one reads."""
+        named = self.threshold.rsplit("/", 1)[:1] if isinstance(self.threshold, str) else []
+        return [*named, *([self.options["of"]] if "of" in self.options else [])]
+
+    def bar(self) -> float:
+        """The threshold as a number; for one that is another contract's result, as it stands."""
+        if not isinstance(self.threshold, str):
+            return self.threshold
+        other, end = self.threshold.rsplit("/", 1)
+        return float(load(other)["interval"][end == "high"])
 
     def holds(self, value: float) -> bool:
         """Whether a statistic passes the threshold."""
-        return COMPARISONS[self.comparison](value, self.threshold)
+        return COMPARISONS[self.comparison](value, self.bar())
 
 
 class Row(NamedTuple):
@@ -191,7 +210,8 @@ def load(name: str) -> dict[str, Any]:
 
 def state(contract: Contract) -> Row:
     """Whether one contract is met."""
-    if not (folder() / "results" / f"{contract.id}.json").exists():
+    needed = [contract.id, *contract.sources()]
+    if not all((folder() / "results" / f"{name}.json").exists() for name in needed):
         return Row(contract, "missing", None)
     result = load(contract.id)
     if result["hash"] != contract.hash():
@@ -262,7 +282,11 @@ def run(name: str, *, jobs: int = 1, progress: bool = True) -> Row:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "versions": {
             "python": platform.python_version(),
-            **{lib: importlib.metadata.version(lib) for lib in ("numpy", "gymnasium")},
+            **{
+                lib: importlib.metadata.version(lib)
+                for lib in LIBRARIES
+                if find_spec(lib) or find_spec(lib.lower())
+            },
         },
     }
     for key, first in ordered[0]["extra"].items():
@@ -275,7 +299,9 @@ def run(name: str, *, jobs: int = 1, progress: bool = True) -> Row:
 
 def _measure(contract: Contract, seed: int) -> dict[str, Any]:
     start = time.perf_counter()
-    score, extra = MEASURES[contract.measure](contract.config, seed, **contract.options)
+    module, function = contract.measure.split(".")
+    measure = getattr(importlib.import_module(f"rlcourse.evidence.{module}"), function)
+    score, extra = measure(contract.config, seed, **contract.options)
     seconds = time.perf_counter() - start
     return {"seed": seed, "score": score, "extra": extra, "seconds": seconds}
 
@@ -310,40 +336,137 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def _code_of(module: str, seen: set[str] | None = None) -> str:
-    """The code of a module of this package and of all it reaches in it, in a normal form."""
-    seen = set() if seen is None else seen
-    seen.add(module)
+def _measures() -> dict[str, None]:
+    """What can be measured, by reading: importing it all would need all the extras."""
+    found: dict[str, None] = {}
+    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+        file = _parsed(path.read_text(encoding="utf-8"))
+        public = (name for name in file.definitions if name.islower() and name[0] != "_")
+        found.update({f"{path.stem}.{name}": None for name in public if name})
+    return found
+
+
+def _code_of(measure: str) -> str:
+    """The code of a measure and of all that it reaches in this package, in a normal form."""
+    module, function = measure.split(".")
+    reached: dict[str, str] = {}
+    _reach(f"rlcourse.evidence.{module}", function, reached)
+    return "".join(reached[key] for key in sorted(reached))
+
+
+def _reach(module: str, name: str | None, reached: dict[str, str]) -> None:
+    """Collect a definition (or with None a whole module) and, from there, every name it uses."""
+    key = f"{module}:{name}"
+    if key in reached or not _is_module(module):
+        return
     base = Path(rlcourse.__file__).parent.joinpath(*module.split(".")[1:])
     path = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
-    code, names = _parsed(path.read_text(encoding="utf-8"))
-    reached = (
-        _code_of(name, seen)
-        for name in names
-        if name.startswith("rlcourse.") and name not in seen and _is_module(name)
-    )
-    return code + "".join(reached)
+    file = _parsed(path.read_text(encoding="utf-8"))
+    if name is None:
+        reached[key] = ""
+        for part in (*file.definitions, ""):
+            _reach(module, part, reached)
+        return
+    if name in file.imports:  # passed on from where it is defined
+        reached[key] = ""
+        _reach_import(*file.imports[name], reached)
+        return
+    if name not in file.definitions and name != "":
+        return  # a builtin, an argument, a local name
+    code, uses = file.definitions.get(name, ("", ()))
+    reached[key] = code
+    for used in uses:
+        owner, _, attribute = used.partition(".")
+        if ":" in used:  # an entry point: gym.register(..., "module:Class")
+            entry, _, attribute = used.partition(":")
+            _reach(entry, attribute, reached)
+        elif owner in file.imports:
+            source, original = file.imports[owner]
+            whole = original is None or _is_module(f"{source}.{original}")
+            if whole and attribute:
+                source = source if original is None else f"{source}.{original}"
+                _reach(source, attribute, reached)
+            else:
+                _reach_import(source, original, reached)
+        else:
+            _reach(module, owner, reached)
+
+
+def _reach_import(source: str, original: str | None, reached: dict[str, str]) -> None:
+    if original is not None and _is_module(f"{source}.{original}"):
+        source, original = f"{source}.{original}", None
+    _reach(source, original, reached)
+
+
+class _File(NamedTuple):
+    """What is defined at the top of a file, with its code and the names it uses, and what is imported.
+
+    Loose statements (a registration, a setting) stand under the empty name.
+    """
+
+    definitions: dict[str, tuple[str, tuple[str, ...]]]
+    imports: dict[str, tuple[str, str | None]]
 
 
 @cache  # by the text: many contracts reach the same files
-def _parsed(text: str) -> tuple[str, list[str]]:
-    """A file's code in a normal form, and every name in it that may be a module of this package."""
+def _parsed(text: str) -> _File:
     tree = ast.parse(text)
-    names: list[str] = []
-    for node in ast.walk(tree):
+    imports: dict[str, tuple[str, str | None]] = {}
+    parts: dict[str, list[ast.stmt]] = {}
+    for node in ast.walk(tree):  # a function may import for itself
         if isinstance(node, ast.ImportFrom):
-            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for alias in node.names:
+                imports[alias.asname or alias.name] = (str(node.module), alias.name)
         elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
+            for alias in node.names:
+                imports[alias.asname or alias.name.split(".")[0]] = (alias.name, None)
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.Import | ast.ImportFrom) or _is_text(node):
+            continue
+        else:
+            names = [""]
+        for name in names:
+            if name != "__all__":
+                parts.setdefault(name, []).append(node)
+    definitions = {}
+    for name, nodes in parts.items():
+        uses = tuple(sorted({use for node in nodes for use in _uses(node)}))
+        definitions[name] = (name + repr([_normal(_bare(node)) for node in nodes]), uses)
+    return _File(definitions, imports)
+
+
+def _uses(tree: ast.AST) -> set[str]:
+    """The names a piece of code mentions: ``name``, ``module.attribute`` and ``package.module:Class``."""
+    found, inside = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            found.add(f"{node.value.id}.{node.attr}")
+            inside.add(id(node.value))
+        elif isinstance(node, ast.Name) and id(node) not in inside:
+            found.add(node.id)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            names.append(
-                node.value.split(":")[0]
-            )  # an entry point: gym.register(..., "module:Class")
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
+            if node.value.startswith("rlcourse.") and node.value.count(":") == 1:
+                found.add(node.value)
+        elif isinstance(node, ast.Import):
+            found.update(alias.asname or alias.name.split(".")[0] for alias in node.names)
+    return found
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _bare(tree: ast.AST) -> ast.AST:
+    """The same code without its docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return repr(_normal(tree)), names
+    return tree
 
 
 def _normal(node: Any) -> Any:
@@ -355,5 +478,7 @@ def _normal(node: Any) -> Any:
 
 
 def _is_module(name: str) -> bool:
+    if name != "rlcourse" and not name.startswith("rlcourse."):
+        return False
     base = Path(rlcourse.__file__).parent.joinpath(*name.split(".")[1:])
     return base.with_suffix(".py").exists() or (base / "__init__.py").exists()

@@ -1,11 +1,11 @@
-"""What a contract can measure: ``measure(config, seed, **options) -> (score, extra)``.
+"""What contracts measure on tables: ``measure(config, seed, **options) -> (score, extra)``.
 
 ``extra`` is kept with the result: curves (``x`` and ``curves``) and whatever a page wants to tell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,17 @@ from rlcourse.evaluation import exact_return
 from rlcourse.mdp import Floats, TabularMDP, chain, from_env
 from rlcourse.mutants import hunt
 
-__all__ = ["MEASURES"]
+__all__ = [
+    "greedy_return",
+    "left_choices",
+    "left_gap",
+    "online_gap",
+    "online_return",
+    "random_walk_error",
+    "random_walk_gap",
+    "reached_goal",
+    "room_estimate",
+]
 
 Measured = tuple[float, dict[str, Any]]
 POINTS = 40  # points of a stored learning curve
@@ -175,19 +185,3 @@ def _epsilon_greedy(policy: Any, epsilon: float, mdp: TabularMDP) -> Floats:
     full = np.concatenate([policy, np.zeros(states - len(policy), dtype=int)])
     soft: Floats = (1 - epsilon) * np.eye(actions)[full] + epsilon / actions
     return soft
-
-
-MEASURES: dict[str, Callable[..., Measured]] = {
-    measure.__name__: measure
-    for measure in (
-        greedy_return,
-        reached_goal,
-        online_return,
-        online_gap,
-        room_estimate,
-        left_choices,
-        left_gap,
-        random_walk_error,
-        random_walk_gap,
-    )
-}

@@ -1,0 +1,321 @@
+r"""Networks from their parts: bodies, heads, layers with noise. Torch starts here.
+
+A network takes observations ``[B, ...]`` as the environment gives them and returns ``[B, actions]``, or
+``[B, actions, atoms]`` where it predicts a distribution. Its body follows from the observation space: a
+number becomes a unit vector, a vector goes through fully connected layers, an image ``[height, width,
+channels]`` through the convolution of Young & Tian 2019 (MinAtar) first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete, Space
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rlcourse.errors import DivergenceError, InvalidArgumentError
+from rlcourse.mdp import Ints
+from rlcourse.replay import Batch
+
+__all__ = [
+    "Dueling",
+    "GreedyPolicy",
+    "NoisyLinear",
+    "Plain",
+    "body",
+    "descend",
+    "flatten",
+    "one_thread",
+    "q_network",
+    "reset_noise",
+    "seeded",
+    "tensors",
+]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights from one seed and leave torch's own generator as it was.
+
+    >>> with seeded(0):
+    ...     first = torch.rand(1)
+    >>> with seeded(0):
+    ...     bool(torch.rand(1) == first)
+    True
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: networks this small only wait for each other in two.
+
+    On a busy machine with two cores an update in two threads was measured at 20 to 300 times the time.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- layers ----------------------------------------------------------------------------------------
+
+
+class Apply(nn.Module):
+    """A function without parameters, as a layer."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply it."""
+        return self.function(x)
+
+
+class NoisyLinear(nn.Linear):
+    r"""A linear layer whose weights tremble by an amount that is learned (Fortunato et al. 2018).
+
+    :math:`y = (\mu^w + \sigma^w \odot \varepsilon^w)\,x + \mu^b + \sigma^b \odot \varepsilon^b` (their equation
+    9) with factorised noise :math:`\varepsilon^w_{ij} = f(\varepsilon_i) f(\varepsilon_j)`,
+    :math:`f(x) = \operatorname{sgn}(x)\sqrt{|x|}` (equations 10 and 11). The noise stays until
+    :func:`reset_noise`; there is none before the first call, nor in ``eval()`` mode.
+    """
+
+    def __init__(self, in_features: int, out_features: int, sigma: float = 0.5) -> None:
+        super().__init__(in_features, out_features)
+        bound = in_features**-0.5
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+        self.weight_sigma = nn.Parameter(torch.full_like(self.weight, sigma * bound))
+        self.bias_sigma = nn.Parameter(torch.full_like(self.bias, sigma * bound))
+        self.register_buffer("noise_in", torch.zeros(in_features))
+        self.register_buffer("noise_out", torch.zeros(out_features))
+        self.noise_in: Tensor
+        self.noise_out: Tensor
+
+    def draw(self, generator: torch.Generator) -> None:
+        """New noise for all weights, from one number a row and one a column."""
+        for noise in (self.noise_in, self.noise_out):
+            noise.normal_(generator=generator)
+            noise.copy_(noise.sign() * noise.abs().sqrt())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in] -> [B, out]``."""
+        if not self.training:
+            return super().forward(x)
+        weight = self.weight + self.weight_sigma * torch.outer(self.noise_out, self.noise_in)
+        return functional.linear(x, weight, self.bias + self.bias_sigma * self.noise_out)
+
+
+def reset_noise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw new noise in every noisy layer of a network."""
+    for layer in network.modules():
+        if isinstance(layer, NoisyLinear):
+            layer.draw(generator)
+
+
+# --- bodies and heads ------------------------------------------------------------------------------
+
+
+def body(
+    space: Space[Any], hidden: Sequence[int], linear: type[nn.Linear] = nn.Linear
+) -> tuple[list[nn.Module], int]:
+    """Layers from observations to features, and how many features there are.
+
+    >>> layers, width = body(Discrete(5), [64, 32])
+    >>> nn.Sequential(*layers)(torch.tensor([0, 4])).shape, width
+    (torch.Size([2, 32]), 32)
+
+    Raises:
+        InvalidArgumentError: a space for which there is no body.
+    """
+    layers: list[nn.Module]
+    if isinstance(space, Discrete) and space.start == 0:
+        width = categories = int(space.n)
+        layers = [Apply(lambda x: functional.one_hot(x, categories).float())]
+    elif isinstance(space, Box) and len(space.shape) == 1:
+        width = space.shape[0]
+        layers = [Apply(Tensor.float)]
+    elif isinstance(space, Box) and len(space.shape) == 3 and min(space.shape[:2]) >= 3:
+        height, breadth, channels = space.shape
+        width = 16 * (height - 2) * (breadth - 2)
+        layers = [Apply(lambda x: x.permute(0, 3, 1, 2).float()), nn.Conv2d(channels, 16, 3)]
+        layers += [nn.ReLU(), nn.Flatten()]
+    else:
+        raise InvalidArgumentError(
+            f"observation_space = {space}: must be Discrete from 0 on, a vector or an image"
+        )
+    for size in hidden:
+        layers += [linear(width, size), nn.ReLU()]
+        width = size
+    return layers, width
+
+
+class Plain(nn.Module):
+    """One linear layer: every action's value on its own."""
+
+    def __init__(self, width: int, actions: int, atoms: int, linear: type[nn.Linear]) -> None:
+        super().__init__()
+        self.q = linear(width, actions * atoms)
+        self.atoms = atoms
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[B, width] -> [B, actions, atoms]``."""
+        values: Tensor = self.q(features).unflatten(1, (-1, self.atoms))
+        return values
+
+
+class Dueling(nn.Module):
+    r"""A value and advantages (Wang et al. 2016, equation 9), told apart by the mean.
+
+    :math:`Q(s, a) = V(s) + A(s, a) - \frac{1}{|\mathcal A|} \sum_{a'} A(s, a')`
+    """
+
+    def __init__(self, width: int, actions: int, atoms: int, linear: type[nn.Linear]) -> None:
+        super().__init__()
+        self.value = linear(width, atoms)
+        self.advantage = linear(width, actions * atoms)
+        self.atoms = atoms
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[B, width] -> [B, actions, atoms]``."""
+        value: Tensor = self.value(features).unflatten(1, (1, self.atoms))
+        advantage: Tensor = self.advantage(features).unflatten(1, (-1, self.atoms))
+        return value + advantage - advantage.mean(dim=1, keepdim=True)
+
+
+def q_network(
+    observation_space: Space[Any],
+    actions: int,
+    hidden: Sequence[int] = (128, 128),
+    *,
+    dueling: bool = False,
+    noisy: bool = False,
+    atoms: int = 1,
+) -> nn.Sequential:
+    """Action values ``[B, actions]``, or with several atoms logits ``[B, actions, atoms]``.
+
+    >>> q_network(Box(-1, 1, (4,)), 2, dueling=True)(torch.zeros(7, 4)).shape
+    torch.Size([7, 2])
+    >>> q_network(Box(0, 1, (10, 10, 4)), 6, [128], atoms=51)(torch.zeros(7, 10, 10, 4)).shape
+    torch.Size([7, 6, 51])
+    """
+    linear = NoisyLinear if noisy else nn.Linear
+    layers, width = body(observation_space, hidden, linear)
+    layers.append((Dueling if dueling else Plain)(width, actions, atoms, linear))
+    return nn.Sequential(*layers, *([nn.Flatten()] if atoms == 1 else []))
+
+
+def flatten(network: nn.Module) -> nn.Parameter:
+    """All weights of a network as one vector, of which its own parameters become views.
+
+    An optimiser step, a norm and a copy are then one call each instead of one a layer, which is a tenth of
+    the time of a small network's update.
+
+    >>> network = nn.Linear(2, 1)
+    >>> weights = flatten(network)
+    >>> with torch.no_grad():
+    ...     _ = weights.fill_(3.0)
+    >>> network.weight.tolist()
+    [[3.0, 3.0]]
+    """
+    parameters = list(network.parameters())
+    weights = nn.Parameter(torch.cat([p.detach().reshape(-1) for p in parameters]))
+    weights.grad = torch.zeros_like(weights)
+    first = 0
+    for p in parameters:
+        part = slice(first, first + p.numel())
+        p.data, p.grad = weights.data[part].view_as(p), weights.grad[part].view_as(p)
+        first = part.stop
+    return weights
+
+
+def tensors(batch: Batch, device: str) -> Batch:
+    """The same batch, its arrays as tensors on a device."""
+    return Batch(*(torch.from_numpy(array).to(device) for array in batch))
+
+
+def descend(
+    loss: Tensor,
+    weights: nn.Parameter,
+    optimizer: torch.optim.Optimizer,
+    learning_rate: float,
+    max_norm: float,
+    *,
+    facts: Mapping[str, Any],
+) -> float:
+    """One step down the gradient of a loss, at most ``max_norm`` long; returns the loss.
+
+    Args:
+        facts: what a diagnosis should tell: numbers, and tensors of which it shows the range.
+
+    Raises:
+        DivergenceError: the loss or its gradient is not finite; the weights are as they were.
+    """
+    gradient = weights.grad
+    assert gradient is not None  # flatten made it
+    gradient.zero_()
+    loss.backward()  # type: ignore[no-untyped-call]
+    value, norm = float(loss.detach()), float(gradient.norm())
+    if not math.isfinite(value + norm):
+        raise DivergenceError(_diagnosis(value, norm, weights, learning_rate, facts))
+    if norm > max_norm:
+        gradient.mul_(max_norm / norm)
+    optimizer.param_groups[0]["lr"] = learning_rate
+    optimizer.step()
+    return value
+
+
+def _diagnosis(
+    loss: float, norm: float, weights: Tensor, learning_rate: float, facts: Mapping[str, Any]
+) -> str:
+    told = []
+    for name, fact in facts.items():
+        if isinstance(fact, Tensor):
+            x = fact.detach().double()
+            bad = int((~torch.isfinite(x)).sum())
+            told.append(
+                f"{name} in [{x.min():.4g}, {x.max():.4g}]"
+                + (f" with {bad} not finite" if bad else "")
+            )
+        else:
+            told.append(f"{name} {fact}")
+    return (
+        f"loss = {loss}, gradient norm = {norm}: must be finite. Largest weight "
+        f"{float(weights.detach().abs().max()):.4g}, learning rate {learning_rate:.3g}; {', '.join(told)}. "
+        "If the batch is finite, try a smaller learning rate; if it is not, look at the environment."
+    )
+
+
+class GreedyPolicy:
+    """The best action of a network's values: ``policy(observations [N, ...]) -> actions [N]``."""
+
+    def __init__(
+        self, network: nn.Module, values: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.network, self.values = network, values or (lambda output: output)
+        self.device = next(network.parameters()).device
+
+    @torch.inference_mode()
+    def q_values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Action values, ``[N, actions]``."""
+        output = self.network(torch.from_numpy(observations).to(self.device))
+        values: NDArray[np.float32] = self.values(output).cpu().numpy()
+        return values
+
+    def __call__(self, observations: NDArray[Any]) -> Ints:
+        """Actions, ``[N]``."""
+        best: Ints = self.q_values(observations).argmax(axis=1)
+        return best
