@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from rlcourse.errors import CorruptCheckpointError, CourseError, InvalidArgumentError
+from rlcourse.errors import CorruptCheckpointError, InvalidArgumentError
+from rlcourse.files import replace_file
 
 __all__ = ["Checkpoint", "load", "read_config", "restore", "save"]
 
@@ -69,20 +70,10 @@ def save(path: Path, run: Any, *, replay: bool = True) -> None:
         "versions": {
             lib: importlib.metadata.version(lib) for lib in ("torch", "numpy", "gymnasium")
         },
-        "sha256": _digest(arrays),
     }
-    new = path.with_name(f".{path.name}.new")
-    try:
-        with new.open("wb") as file:
-            file.write(to_bytes(arrays, {"rlcourse": json.dumps(about)}))
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        new.unlink(missing_ok=True)
-        raise CourseError(
-            f"path = {path}: cannot be written ({error.strerror}); an older checkpoint is untouched"
-        ) from error
+    about["sha256"] = _digest(about, arrays)
+    with replace_file(path) as file:
+        file.write(to_bytes(arrays, {"rlcourse": json.dumps(about)}))
 
 
 def load(path: Path) -> Checkpoint:
@@ -100,8 +91,8 @@ def load(path: Path) -> Checkpoint:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}, this version reads {FORMAT}")
-        if about["sha256"] != _digest(arrays):
-            raise ValueError("its arrays have changed since they were written")
+        if about.pop("sha256") != _digest(about, arrays):
+            raise ValueError("it has changed since it was written")
         return Checkpoint(
             algorithm=about["algorithm"],
             config=dict(about["config"]),
@@ -114,12 +105,17 @@ def load(path: Path) -> Checkpoint:
         raise CorruptCheckpointError(f"path = {path}: no whole checkpoint ({error})") from error
 
 
-def read_config(kind: type[ConfigType], kept: Checkpoint) -> ConfigType:
+def read_config(kind: type[ConfigType], kept: Checkpoint, algorithm: str) -> ConfigType:
     """A checkpoint's settings as an algorithm's ``Config``.
 
     Raises:
-        CorruptCheckpointError: they do not fit.
+        InvalidArgumentError: the checkpoint is of another algorithm.
+        CorruptCheckpointError: its settings do not fit.
     """
+    if kept.algorithm != algorithm:
+        raise InvalidArgumentError(
+            f"algorithm = {kept.algorithm!r} made the checkpoint: must be {algorithm!r}"
+        )
     try:
         return kind(**kept.config)
     except (TypeError, ValueError) as error:
@@ -187,7 +183,7 @@ def _put_back(name: str, value: Any, kept: Checkpoint) -> Any:
         state = value.state_dict()
         for key, array in parts.items():
             index, slot = key.split(".")
-            state["state"].setdefault(int(index), {})[slot] = torch.from_numpy(array)
+            state["state"].setdefault(int(index), {})[slot] = torch.tensor(array)  # a copy
         value.load_state_dict(state)
     elif isinstance(value, torch.Generator):
         value.set_state(torch.from_numpy(kept.arrays[name]))
@@ -203,12 +199,13 @@ def _put_back(name: str, value: Any, kept: Checkpoint) -> Any:
         if hasattr(value, "restart"):
             value.restart()
     else:
-        return kept.facts[name]
+        return deepcopy(kept.facts[name])
     return value
 
 
-def _digest(arrays: Arrays) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+def _digest(about: dict[str, Any], arrays: Arrays) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

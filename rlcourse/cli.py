@@ -1,13 +1,21 @@
-"""The command line: ``rlcourse train | evidence run | evidence check | evidence show``."""
+"""The command line: ``rlcourse train | evaluate | watch | evidence run | evidence check | evidence show``."""
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import itertools
 import json
 import os
+import re
 import sys
-from dataclasses import asdict
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -15,25 +23,50 @@ from tqdm.auto import tqdm
 
 from rlcourse.algorithms import tabular
 from rlcourse.envs.vector import make
-from rlcourse.errors import CourseError, InvalidArgumentError, NoModelError
-from rlcourse.evaluation import exact_return, play, tabular_policy
-from rlcourse.evidence import Row, check, contracts, load, run, write_atomically
+from rlcourse.errors import CourseError, DivergenceError, InvalidArgumentError, NoModelError
+from rlcourse.evaluation import Policy, exact_return, play, tabular_policy
+from rlcourse.evidence import Row, check, contracts, load, run
+from rlcourse.files import replace_file
 from rlcourse.mdp import from_env
-from rlcourse.statistics import bootstrap_interval
+from rlcourse.statistics import bootstrap_interval, iqm
 
 __all__ = ["main"]
 
+DEEP = ("dqn", "rainbow")  # algorithms that need torch
 
-def train(
-    algorithm: Literal[
-        "q_learning", "sarsa", "expected_sarsa", "double_q_learning", "n_step_sarsa"
-    ],
-    /,
+
+def train(algorithm: tyro.conf.Positional[str], /) -> None:
+    """Train an agent: ``rlcourse train ALGORITHM --help`` tells its settings.
+
+    Args:
+        algorithm: q_learning, sarsa, expected_sarsa, double_q_learning, n_step_sarsa, dqn or rainbow.
+    """
+    _train(algorithm, [])  # main() has taken every call with settings
+
+
+def _train(algorithm: str, arguments: list[str]) -> None:
+    """The command of one algorithm, with its own settings; torch is loaded only for one that needs it."""
+    names = (*tabular.ALGORITHMS, *DEEP)
+    if algorithm not in names:
+        near = difflib.get_close_matches(algorithm, names, n=2)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise InvalidArgumentError(
+            f"algorithm = {algorithm!r}: must be one of {', '.join(names)}{hint}"
+        )
+    command: Callable[..., None] = partial(_train_tabular, algorithm)
+    if algorithm in DEEP:
+        _require_torch()
+        command = _deep_command(algorithm, _settings(algorithm, arguments))
+    tyro.cli(command, prog=f"rlcourse train {algorithm}", args=arguments)
+
+
+def _train_tabular(
+    algorithm: str,
     config: Annotated[tabular.Config, tyro.conf.arg(name="")] = tabular.Config(),  # noqa: B008
     seed: int = 0,
     out: Path | None = None,
 ) -> None:
-    """Train a tabular agent, say how good its greedy policy is, and keep it if asked to.
+    """Train a table, say how good its greedy policy is, and keep it if asked to.
 
     Args:
         algorithm: which one.
@@ -60,17 +93,233 @@ def train(
         )
     except NoModelError:
         policy = tabular_policy(result.policy)
-        returns = play(policy, config.env_id, seed=seed, **dict(config.env_options))
-        mean = bootstrap_interval(returns, lambda scores: float(np.mean(scores)))
-        print(
-            f"greedy policy: mean return {mean.value:.4f} over {len(returns)} episodes, "
-            f"95 % interval [{mean.low:.4f}, {mean.high:.4f}]"
-        )
+        _tell(play(policy, config.env_id, seed=seed, **dict(config.env_options)))
     if out is not None:
         kept = {"algorithm": algorithm, "config": asdict(config), "seed": seed}
         arrays = {"policy": result.policy.tolist(), "q": result.q.tolist()}
-        write_atomically(out, json.dumps({**kept, **arrays}))
+        with replace_file(out) as file:
+            file.write(json.dumps({**kept, **arrays}).encode())
         print(f"kept in {out}")
+
+
+def _deep_command(algorithm: str, settings: Any) -> Callable[..., None]:
+    """The command of an algorithm on networks, whose settings are the given ones unless told otherwise."""
+
+    def command(
+        config: Any = settings,
+        seed: int = 0,
+        device: str = "cpu",
+        out: Path | None = None,
+        memory: bool = True,
+        resume: Path | None = None,
+    ) -> None:
+        _train_deep(algorithm, config, seed, device, out, memory, resume)
+
+    command.__doc__ = _train_deep.__doc__
+    command.__annotations__.update(
+        config=Annotated[type(settings), tyro.conf.arg(name="")],
+        **{"seed": int, "device": str, "memory": bool, "out": Path | None, "resume": Path | None},
+    )
+    return command
+
+
+def _train_deep(
+    algorithm: str,
+    config: Any,
+    seed: int,
+    device: str,
+    out: Path | None,
+    memory: bool,
+    resume: Path | None,
+) -> None:
+    """Train a network, keep it as a checkpoint on the way, and say how good its greedy policy is.
+
+    The settings begin as those of the book's contract for this environment, if it has one. Ctrl-C stops; the
+    last checkpoint stays, and --resume goes on from it exactly.
+
+    Args:
+        config: its settings.
+        seed: the run's seed.
+        device: cpu or cuda.
+        out: the checkpoint; by default ALGORITHM-ENVIRONMENT-SEED.safetensors in this folder.
+        memory: keep the replay memory in the checkpoint: larger, and resumed exactly.
+        resume: a checkpoint to go on from, with its settings and its seed; it is written to again.
+    """
+    from rlcourse import checkpoint, networks
+
+    module = importlib.import_module(f"rlcourse.algorithms.{algorithm}")
+    networks.check_device(device)
+    kept = None
+    if resume is not None:
+        kept = checkpoint.load(resume)
+        seed, out = kept.seed, out or resume
+    name = f"{algorithm}-{config.env_id.replace('/', '-')}-{seed}.safetensors"
+    path = out or Path(name)
+    if not path.parent.is_dir():
+        raise InvalidArgumentError(f"out = {path}: its folder does not exist")
+    if path.exists() and resume is None:
+        raise InvalidArgumentError(
+            f"out = {path}: exists; go on with it (--resume {path}), name another file (--out) or delete it"
+        )
+    latest: list[Any] = []
+    start = time.perf_counter()
+    with tqdm(total=config.steps, unit="step", desc=f"{algorithm} {config.env_id}") as bar:
+
+        def on_progress(steps: int, row: dict[str, float], learner: Any) -> None:
+            latest[:] = [learner]
+            bar.update(steps - bar.n)
+            recent = [row["return"] for row in learner.episodes.log[-20:]]
+            told = {"return of the last 20": f"{np.mean(recent):.1f}"}
+            if "loss" in row:
+                told["loss"] = f"{row['loss']:.3g}"
+            bar.set_postfix(told, refresh=False)
+
+        def on_checkpoint(learner: Any) -> None:
+            checkpoint.save(path, learner, replay=memory)
+
+        try:
+            result = module.train(
+                config,
+                seed,
+                device=device,
+                on_progress=on_progress,
+                on_checkpoint=on_checkpoint,
+                resume=kept,
+            )
+        except DivergenceError as error:
+            stopped = path.with_suffix(".diverged.safetensors")
+            if latest:
+                checkpoint.save(stopped, latest[0], replay=memory)
+                raise DivergenceError(f"{error} The weights before it are in {stopped}.") from None
+            raise
+        except KeyboardInterrupt:
+            bar.close()
+            if path.exists():
+                print(f"\nstopped; go on with: rlcourse train {algorithm} --resume {path}")
+            raise
+        bar.update(config.steps - bar.n)
+    print(f"{config.steps:,} steps in {time.perf_counter() - start:.0f} s")
+    _tell(_judge(result.policy, config.env_id, dict(config.env_options), 100, seed))
+    print(f"kept in {path}\nnext: rlcourse evaluate {path}   rlcourse watch {path} --out film.gif")
+
+
+def evaluate(
+    file: tyro.conf.Positional[Path],
+    episodes: int = 100,
+    seed: int = 0,
+    env: str | None = None,
+) -> None:
+    """Play whole episodes with a checkpoint's frozen greedy policy and say how it did.
+
+    Args:
+        file: the checkpoint.
+        episodes: how many.
+        seed: of the environments.
+        env: another environment, with the same observations and actions than the one it was trained on.
+    """
+    policy, env_id, options = _policy(file, env)
+    _tell(_judge(policy, env_id, options, episodes, seed))
+
+
+def watch(
+    file: tyro.conf.Positional[Path],
+    out: Path | None = None,
+    episodes: int = 1,
+    seed: int = 0,
+    env: str | None = None,
+) -> None:
+    """Watch a checkpoint's policy in a window, or record it.
+
+    Args:
+        file: the checkpoint.
+        out: a .gif to record into instead of a window.
+        episodes: how many.
+        seed: of the environment.
+        env: another environment, with the same observations and actions than the one it was trained on.
+    """
+    from rlcourse.film import play_in_window, record
+
+    policy, env_id, options = _policy(file, env)
+    if out is None:
+        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+            raise CourseError("there is no screen here; record a film with --out film.gif")
+        returns = play_in_window(policy, env_id, episodes=episodes, seed=seed, **options)
+    else:
+        returns = record(policy, env_id, out, episodes=episodes, seed=seed, **options)
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    print("returns:", ", ".join(f"{value:g}" for value in returns))
+
+
+def _policy(file: Path, env_id: str | None) -> tuple[Policy, str, dict[str, Any]]:
+    """A checkpoint's policy, its environment and that one's options."""
+    _require_torch()
+    from rlcourse import checkpoint
+
+    kept = checkpoint.load(file)
+    if kept.algorithm not in DEEP:
+        raise InvalidArgumentError(
+            f"file = {file}: of {kept.algorithm!r}; must be of one of {', '.join(DEEP)}"
+        )
+    policy = importlib.import_module(f"rlcourse.algorithms.{kept.algorithm}").load_policy(kept)
+    trained_on, options = kept.config["env_id"], dict(kept.config["env_options"])
+    if env_id is None or env_id == trained_on:
+        return policy, trained_on, options
+    first, other = make(trained_on, **options), make(env_id)
+    for space in ("observation_space", "action_space"):
+        ours, theirs = getattr(first, space), getattr(other, space)
+        if (type(ours), ours.shape, getattr(ours, "n", 0)) != (
+            type(theirs),
+            theirs.shape,
+            getattr(theirs, "n", 0),
+        ):
+            raise InvalidArgumentError(
+                f"env = {env_id!r}: its {space} is {theirs}; the policy of {file} needs {ours}"
+            )
+    return policy, env_id, {}
+
+
+def _judge(policy: Policy, env_id: str, options: dict[str, Any], episodes: int, seed: int) -> Any:
+    width = next(n for n in (20, 10, 5, 4, 2, 1) if episodes % n == 0)
+    return play(
+        policy, env_id, episodes=episodes, num_envs=width, seed=seed, progress=True, **options
+    )
+
+
+def _tell(returns: Any) -> None:
+    mean = bootstrap_interval(returns, lambda scores: float(np.mean(scores)))
+    print(
+        f"greedy policy: mean return {mean.value:.4g} over {len(returns)} episodes, 95 % interval "
+        f"[{mean.low:.4g}, {mean.high:.4g}]; interquartile mean {iqm(returns):.4g}, worst "
+        f"{returns.min():.4g}, best {returns.max():.4g}"
+    )
+
+
+def _settings(algorithm: str, arguments: list[str]) -> Any:
+    """The settings that a command's own begin as: a checkpoint's, a contract's, or the defaults."""
+    from rlcourse import checkpoint
+
+    module = importlib.import_module(f"rlcourse.algorithms.{algorithm}")
+    given = dict(itertools.pairwise(arguments))
+    if "--resume" in given:
+        kept = checkpoint.load(Path(given["--resume"]))
+        if kept.algorithm != algorithm:
+            raise InvalidArgumentError(
+                f"resume = {given['--resume']}: a run of {kept.algorithm!r}; "
+                f"say rlcourse train {kept.algorithm}"
+            )
+        return checkpoint.read_config(module.Config, kept, algorithm)
+    env_id = given.get("--env-id", module.Config().env_id)
+    for contract in contracts().values():
+        plain = contract.measure == "deep.played_return" and "bug" not in contract.options
+        asked = (contract.options.get("algorithm", "dqn"), contract.config.get("env_id"))
+        if plain and asked == (algorithm, env_id):
+            return module.Config(**contract.config)
+    return replace(module.Config(), env_id=env_id)
+
+
+def _require_torch() -> None:
+    if not (find_spec("torch") and find_spec("safetensors")):
+        raise CourseError('this needs torch; install it with pip install "rlcourse[deep]"')
 
 
 def evidence_run(
@@ -134,15 +383,26 @@ def _print_row(row: Row) -> None:
 
 def main() -> None:
     """Entry point: prints what a user can mend as one line and leaves with code 2."""
+    arguments = sys.argv[1:]
     evidence = tyro.extras.SubcommandApp()
     evidence.command(name="run")(evidence_run)
     evidence.command(name="check")(evidence_check)
     evidence.command(name="show")(evidence_show)
     app = tyro.extras.SubcommandApp()
-    app.command(train)
+    for command in (train, evaluate, watch):
+        app.command(command)
     app.command(evidence, name="evidence")
     try:
-        app.cli(prog="rlcourse", description="Train agents and check what the book claims.")
+        if arguments[:1] == ["train"] and arguments[1:] and not arguments[1].startswith("-"):
+            settings = [re.sub("^--env(?==|$)", "--env-id", given) for given in arguments[2:]]
+            settings = [part for given in settings for part in given.split("=", 1)]
+            _train(arguments[1], settings)
+        else:
+            app.cli(
+                prog="rlcourse",
+                description="Train agents, watch them, and check what the book claims.",
+                args=arguments,
+            )
     except CourseError as error:
         print(f"rlcourse: {error}", file=sys.stderr)
         sys.exit(2)

@@ -97,6 +97,17 @@ def check_multiple(name: str, value: int, unit_name: str, unit: int) -> int:
     return int(value)
 
 
+def check_not_negative(name: str, value: float) -> float:
+    """Return ``value`` if it is a finite number of at least zero, else raise.
+
+    >>> check_not_negative("learning_rate", 1e-3)
+    0.001
+    """
+    if check_finite(name, value) < 0:
+        raise InvalidArgumentError(f"{name} = {value!r}: must not be negative")
+    return float(value)
+
+
 def check_finite(name: str, value: float) -> float:
     """Return ``value`` if it is a finite number, else raise.
 

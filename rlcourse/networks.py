@@ -9,6 +9,7 @@ channels]`` through the convolution of Young & Tian 2019 (MinAtar) first.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -30,14 +31,19 @@ __all__ = [
     "NoisyLinear",
     "Plain",
     "body",
+    "check_device",
     "descend",
     "flatten",
-    "one_thread",
     "q_network",
     "reset_noise",
     "seeded",
     "tensors",
 ]
+
+# Networks this small wait for each other in several threads: on a busy machine with two cores an update in
+# two was measured at 20 to 300 times the time of one. Who wants more says so by OMP_NUM_THREADS.
+if "OMP_NUM_THREADS" not in os.environ:
+    torch.set_num_threads(1)
 
 
 @contextmanager
@@ -53,20 +59,6 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread: networks this small only wait for each other in two.
-
-    On a busy machine with two cores an update in two threads was measured at 20 to 300 times the time.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 # --- layers ----------------------------------------------------------------------------------------
@@ -144,7 +136,7 @@ def body(
     layers: list[nn.Module]
     if isinstance(space, Discrete) and space.start == 0:
         width = categories = int(space.n)
-        layers = [Apply(lambda x: functional.one_hot(x, categories).float())]
+        layers = [Apply(lambda x: functional.one_hot(x.long(), categories).float())]
     elif isinstance(space, Box) and len(space.shape) == 1:
         width = space.shape[0]
         layers = [Apply(Tensor.float)]
@@ -163,6 +155,14 @@ def body(
     return layers, width
 
 
+def split(flat: Tensor, atoms: int) -> Tensor:
+    """``[B, K * atoms] -> [B, K, atoms]``; with one atom as it is."""
+    if atoms == 1:
+        return flat
+    shaped: Tensor = flat.unflatten(1, (-1, atoms))  # type: ignore[no-untyped-call]
+    return shaped
+
+
 class Plain(nn.Module):
     """One linear layer: every action's value on its own."""
 
@@ -172,9 +172,8 @@ class Plain(nn.Module):
         self.atoms = atoms
 
     def forward(self, features: Tensor) -> Tensor:
-        """``[B, width] -> [B, actions, atoms]``."""
-        values: Tensor = self.q(features).unflatten(1, (-1, self.atoms))
-        return values
+        """``[B, width] -> [B, actions]``, or ``[B, actions, atoms]``."""
+        return split(self.q(features), self.atoms)
 
 
 class Dueling(nn.Module):
@@ -190,9 +189,9 @@ class Dueling(nn.Module):
         self.atoms = atoms
 
     def forward(self, features: Tensor) -> Tensor:
-        """``[B, width] -> [B, actions, atoms]``."""
-        value: Tensor = self.value(features).unflatten(1, (1, self.atoms))
-        advantage: Tensor = self.advantage(features).unflatten(1, (-1, self.atoms))
+        """``[B, width] -> [B, actions]``, or ``[B, actions, atoms]``."""
+        value = split(self.value(features), self.atoms)
+        advantage = split(self.advantage(features), self.atoms)
         return value + advantage - advantage.mean(dim=1, keepdim=True)
 
 
@@ -215,7 +214,7 @@ def q_network(
     linear = NoisyLinear if noisy else nn.Linear
     layers, width = body(observation_space, hidden, linear)
     layers.append((Dueling if dueling else Plain)(width, actions, atoms, linear))
-    return nn.Sequential(*layers, *([nn.Flatten()] if atoms == 1 else []))
+    return nn.Sequential(*layers)
 
 
 def flatten(network: nn.Module) -> nn.Parameter:
@@ -240,6 +239,22 @@ def flatten(network: nn.Module) -> nn.Parameter:
         p.data, p.grad = weights.data[part].view_as(p), weights.grad[part].view_as(p)
         first = part.stop
     return weights
+
+
+def check_device(device: str) -> str:
+    """Return a device that torch can compute on here, else raise.
+
+    >>> check_device("cpu")
+    'cpu'
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidArgumentError(
+            f"device = {device!r}: must be cpu, or cuda where there is one ({reason})"
+        ) from error
+    return device
 
 
 def tensors(batch: Batch, device: str) -> Batch:

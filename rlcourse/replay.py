@@ -15,7 +15,13 @@ from gymnasium.spaces import Space
 from numpy.typing import ArrayLike, NDArray
 
 from rlcourse.envs.vector import Step
-from rlcourse.errors import InvalidArgumentError, check_fraction, check_positive
+from rlcourse.errors import (
+    InvalidArgumentError,
+    check_fraction,
+    check_multiple,
+    check_not_negative,
+    check_positive,
+)
 from rlcourse.mdp import Floats, Ints
 
 __all__ = ["Batch", "PrioritizedReplay", "SumTree", "UniformReplay"]
@@ -70,16 +76,12 @@ class UniformReplay:
         n: int = 1,
         rng: np.random.Generator,
     ) -> None:
-        check_positive("capacity", capacity)
-        check_positive("num_envs", num_envs)
-        check_fraction("gamma", gamma)
-        self.n = check_positive("n", n)
-        if capacity % num_envs:
-            raise InvalidArgumentError(
-                f"capacity = {capacity}: must be a multiple of num_envs = {num_envs}"
-            )
-        self.capacity, self.num_envs, self.gamma, self.rng = capacity, num_envs, gamma, rng
-        self.obs = np.zeros((capacity, *(space.shape or ())), space.dtype)
+        capacity = self.capacity = check_multiple("capacity", capacity, "num_envs", num_envs)
+        self.num_envs, self.n = check_positive("num_envs", num_envs), check_positive("n", n)
+        self.gamma, self.rng = check_fraction("gamma", gamma), rng
+        if space.shape is None or space.dtype is None:
+            raise InvalidArgumentError(f"space = {space}: must be of arrays of one shape and type")
+        self.obs = np.zeros((capacity, *space.shape), space.dtype)
         self.next_obs = np.zeros_like(self.obs)
         self.action = np.zeros(capacity, np.int64)
         self.reward = np.zeros(capacity, np.float32)
@@ -97,10 +99,9 @@ class UniformReplay:
 
     def add(self, step: Step) -> None:
         """Copy one transition of each environment into the ring, over the oldest."""
-        if len(step.reward) != self.num_envs:
-            raise InvalidArgumentError(
-                f"step of {len(step.reward)} environments: must be of {self.num_envs}"
-            )
+        wanted = (self.num_envs, *self.obs.shape[1:])
+        if np.shape(step.obs) != wanted or np.shape(step.next_obs) != wanted:
+            raise InvalidArgumentError(f"step.obs of shape {np.shape(step.obs)}: must be {wanted}")
         rows = slice(self.added % self.capacity, self.added % self.capacity + self.num_envs)
         self.obs[rows] = step.obs
         self.next_obs[rows] = step.next_obs
@@ -219,7 +220,7 @@ class PrioritizedReplay(UniformReplay):
 
     def __init__(self, *args: Any, alpha: float = 0.6, floor: float = 1e-6, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.alpha, self.floor = check_fraction("alpha", alpha), floor
+        self.alpha, self.floor = check_fraction("alpha", alpha), check_not_negative("floor", floor)
         self.tree = SumTree(self.capacity)
         self.largest = 1.0  # p ** alpha of a new row
 
@@ -245,6 +246,9 @@ class PrioritizedReplay(UniformReplay):
 
     def prioritize(self, index: Ints, errors: ArrayLike) -> None:
         """Give the rows of a batch the size of their errors as priorities."""
-        self.tree.set(index, (np.abs(errors) + self.floor) ** self.alpha)
+        priority = (np.abs(errors) + self.floor) ** self.alpha
+        if not np.isfinite(priority).all():
+            raise InvalidArgumentError(f"errors = {errors!r}: must be finite")
+        self.tree.set(index, priority)
         first = self.tree.first_leaf
         self.largest = float(self.tree.nodes[first : first + len(self)].max())

@@ -13,7 +13,7 @@ from rlcourse.errors import InvalidArgumentError
 
 __all__ = ["Episodes", "Progress", "VectorEpisodes"]
 
-# Called after every episode: (environment steps, its log row, what has been learned so far).
+# Called after episodes have ended: (environment steps, the newest log row, what has been learned so far).
 Progress = Callable[[int, dict[str, float], Any], None]
 
 

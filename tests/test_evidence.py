@@ -316,7 +316,10 @@ def test_a_damaged_result_says_how_to_mend_it(shelf: Path, damage: Callable[[Any
         (CONTRACT.replace("= 1.0", '= "high"'), r"contract walk: threshold = 'high'"),
         (CONTRACT.replace('"mean"', '"mode"'), r"statistic = 'mode': must be one of iqm"),
         (CONTRACT.replace('"<="', '"<"'), r"comparison = '<': must be one of >="),
-        (CONTRACT.replace("random_walk_error", "luck"), r"measure = 'tabular.luck': must be one of"),
+        (
+            CONTRACT.replace("random_walk_error", "luck"),
+            r"measure = 'tabular.luck': must be one of",
+        ),
         (CONTRACT + 'options = { bug = "x" }', r"bug = 'x': must be one of"),
     ],
 )

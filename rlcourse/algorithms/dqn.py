@@ -27,8 +27,16 @@ from torch import Tensor, nn
 from torch.nn.functional import smooth_l1_loss
 
 from rlcourse.checkpoint import Checkpoint, read_config, restore
-from rlcourse.errors import check_fraction, check_multiple, check_positive
-from rlcourse.networks import GreedyPolicy, descend, flatten, one_thread, q_network, seeded, tensors
+from rlcourse.errors import check_fraction, check_multiple, check_not_negative, check_positive
+from rlcourse.networks import (
+    GreedyPolicy,
+    check_device,
+    descend,
+    flatten,
+    q_network,
+    seeded,
+    tensors,
+)
 from rlcourse.replay import Batch, PrioritizedReplay, UniformReplay
 from rlcourse.rollout import Progress, VectorEpisodes
 from rlcourse.schedules import linear
@@ -46,14 +54,14 @@ class Config:
     steps: int = 60_000  # environment steps, of all environments together
     num_envs: int = 8  # environments side by side
     gamma: float = 0.99  # discount a step
-    learning_rate: float = 2.3e-3  # Adam's step size in the first step
+    learning_rate: float = 1e-3  # Adam's step size in the first step
     learning_rate_end: float = 0.0  # the same in the last one
     max_grad_norm: float = 10.0  # a longer gradient is cut to this length
-    batch_size: int = 64  # transitions an update
+    batch_size: int = 128  # transitions an update
     replay_size: int = 100_000  # transitions remembered
     learning_starts: int = 1_000  # transitions remembered before the first update
-    train_every: int = 256  # steps between bursts of updates
-    updates: int = 128  # updates in a burst
+    train_every: int = 8  # steps between bursts of updates
+    updates: int = 4  # updates in a burst
     target_every: int = 128  # updates between copies into the target network; 1 means there is none
     epsilon: float = 1.0  # chance of a random action in the first step
     epsilon_end: float = 0.04  # the same in the end
@@ -63,20 +71,24 @@ class Config:
     dueling: bool = False  # Wang et al. 2016
     prioritized: bool = False  # Schaul et al. 2016
     alpha: float = 0.6  # how much priorities count
-    beta: float = (
-        0.4  # how much of their bias is corrected in the first step; all of it in the last
-    )
+    beta: float = 0.4  # how much of their bias is undone in the first step; all in the last
     n: int = 1  # rewards in a target
     checkpoint_every: int = 20_480  # steps between points from which a run can be resumed
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))  # a list, if it comes from a file
         for name in ("gamma", "epsilon", "epsilon_end", "alpha", "beta"):
             check_fraction(name, getattr(self, name))
-        for name in ("steps", "batch_size", "learning_starts", "updates", "target_every", "n"):
-            check_positive(name, getattr(self, name))
-        for name in ("replay_size", "train_every", "checkpoint_every"):
-            check_multiple(name, getattr(self, name), "num_envs", self.num_envs)
+        for name in ("learning_rate", "learning_rate_end", "max_grad_norm"):
+            check_not_negative(name, getattr(self, name))
+        put = partial(object.__setattr__, self)  # so that 8.0 or a list, say from a file, is mended
+        sizes = self.hidden if isinstance(self.hidden, list | tuple) else (self.hidden,)
+        put("hidden", tuple(check_positive("hidden", size) for size in sizes))
+        put("num_envs", check_positive("num_envs", self.num_envs))
+        for name in ("steps", "train_every", "replay_size", "checkpoint_every"):
+            put(name, check_multiple(name, getattr(self, name), "num_envs", self.num_envs))
+        for name in ("batch_size", "updates", "target_every", "learning_starts", "epsilon_steps"):
+            put(name, check_positive(name, getattr(self, name)))
+        put("n", check_positive("n", self.n))
 
 
 @dataclass(frozen=True)
@@ -124,22 +136,15 @@ class Run:
 
     algorithm = "dqn"
     kept: tuple[str, ...] = (
-        "network",
-        "target",
-        "optimizer",
-        "replay",
-        "episodes",
-        "exploration",
-        "updates",
+        *("network", "target", "optimizer", "replay", "episodes", "exploration", "updates"),
     )
 
     def __init__(self, config: Config, seed: int, device: str) -> None:
-        self.config, self.seed, self.device, self.updates = config, seed, device, 0
+        self.config, self.seed, self.device, self.updates = config, seed, check_device(device), 0
         random = streams(seed)
         self.exploration = random.exploration
-        self.episodes = VectorEpisodes(
-            config.env_id, config.env_options, config.num_envs, random.env
-        )
+        options = config.env_options
+        self.episodes = VectorEpisodes(config.env_id, options, config.num_envs, random.env)
         self.space, self.actions = self.episodes.observation_space, self.episodes.num_actions
         self.network_seed = random.network
         with seeded(self.network_seed):
@@ -147,17 +152,11 @@ class Run:
         self.target = deepcopy(self.network)
         self.weights, self.target_weights = flatten(self.network), flatten(self.target)
         self.optimizer = torch.optim.Adam([self.weights], fused=True)
-        memory = (
+        kind = (
             partial(PrioritizedReplay, alpha=config.alpha) if config.prioritized else UniformReplay
         )
-        self.replay = memory(
-            config.replay_size,
-            self.space,
-            num_envs=config.num_envs,
-            gamma=config.gamma,
-            n=config.n,
-            rng=random.replay,
-        )
+        memory = partial(kind, num_envs=config.num_envs, gamma=config.gamma, n=config.n)
+        self.replay = memory(config.replay_size, self.space, rng=random.replay)
 
     def build(self, space: Space[Any], actions: int) -> nn.Module:
         """The network."""
@@ -168,7 +167,6 @@ class Run:
         return GreedyPolicy(deepcopy(self.network).eval())
 
 
-@one_thread()
 def train(
     config: Config,
     seed: int = 0,
@@ -210,6 +208,8 @@ def train(
             replay.cut()
             if on_checkpoint:
                 on_checkpoint(run)
+    if on_checkpoint:
+        on_checkpoint(run)
     episodes.close()
     return Result(run.policy(), episodes.log, config, seed)
 
@@ -242,7 +242,7 @@ def update(run: Run, loss: Loss) -> None:
 
 def load_policy(kept: Checkpoint) -> GreedyPolicy:
     """The frozen policy of a checkpoint."""
-    run = Run(read_config(Config, kept), kept.seed, "cpu")
+    run = Run(read_config(Config, kept, "dqn"), kept.seed, "cpu")
     restore(run, kept, only=("network",))
     run.episodes.close()
     return run.policy()

@@ -28,7 +28,7 @@ from rlcourse.algorithms import dqn
 from rlcourse.checkpoint import Checkpoint, read_config, restore
 from rlcourse.distributions import project
 from rlcourse.errors import InvalidArgumentError, check_finite, check_positive
-from rlcourse.networks import GreedyPolicy, one_thread, q_network, reset_noise
+from rlcourse.networks import GreedyPolicy, q_network, reset_noise
 from rlcourse.replay import Batch
 from rlcourse.rollout import Progress
 from rlcourse.schedules import linear
@@ -123,7 +123,6 @@ class Run(dqn.Run):
         return GreedyPolicy(deepcopy(self.network).eval(), self.values)
 
 
-@one_thread()
 def train(
     config: Config,
     seed: int = 0,
@@ -173,13 +172,15 @@ def train(
             replay.cut()
             if on_checkpoint:
                 on_checkpoint(run)
+    if on_checkpoint:
+        on_checkpoint(run)
     episodes.close()
     return dqn.Result(run.policy(), episodes.log, config, seed)
 
 
 def load_policy(kept: Checkpoint) -> GreedyPolicy:
     """The frozen policy of a checkpoint."""
-    run = Run(read_config(Config, kept), kept.seed, "cpu")
+    run = Run(read_config(Config, kept, "rainbow"), kept.seed, "cpu")
     restore(run, kept, only=("network",))
     run.episodes.close()
     return run.policy()

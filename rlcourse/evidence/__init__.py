@@ -15,7 +15,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -38,6 +37,7 @@ from rlcourse.errors import (
     InvalidArgumentError,
     check_positive,
 )
+from rlcourse.files import replace_file
 from rlcourse.mdp import Floats
 from rlcourse.mutants import mutants
 from rlcourse.statistics import bootstrap_interval, iqm
@@ -52,7 +52,6 @@ __all__ = [
     "run",
     "state",
     "summary",
-    "write_atomically",
 ]
 
 LIBRARIES = ("numpy", "gymnasium", "torch", "Box2D", "MinAtar")
@@ -292,7 +291,8 @@ def run(name: str, *, jobs: int = 1, progress: bool = True) -> Row:
     for key, first in ordered[0]["extra"].items():
         same = all(row["extra"][key] == first for row in ordered)
         result[key] = first if same else [row["extra"][key] for row in ordered]
-    write_atomically(folder() / "results" / f"{name}.json", json.dumps(_rounded(result), indent=1))
+    with replace_file(folder() / "results" / f"{name}.json") as file:
+        file.write((json.dumps(_rounded(result), indent=1) + "\n").encode())
     partial.unlink()
     return state(contract)
 
@@ -316,14 +316,6 @@ def _finished(path: Path) -> dict[int, dict[str, Any]]:
             rows[int(row["seed"])] = {k: row[k] for k in ("seed", "score", "extra", "seconds")}
     path.write_text("".join(json.dumps(row) + "\n" for row in rows.values()), encoding="utf-8")
     return rows
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """All or nothing: into a file beside it, then renamed."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        file.write(text + "\n")
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
 
 
 def _rounded(value: Any) -> Any:

@@ -13,8 +13,12 @@ __all__ = ["part"]
 def part(
     config: Mapping[str, Any], seed: int, *, of: str, key: str, last: int = 1
 ) -> tuple[float, dict[str, Any]]:
-    """The mean of the last entries of what another contract's run of this seed kept under ``key``."""
+    """The mean of the last entries of what another contract's run of this seed kept under ``key``.
+
+    Entries that could not be measured (``None``) do not count.
+    """
     from rlcourse.evidence import load
 
     kept = load(of)[key][seed]
-    return float(np.mean(np.atleast_1d(kept)[-last:])), {}
+    tail = (kept if isinstance(kept, list) else [kept])[-last:]
+    return float(np.mean([value for value in tail if value is not None])), {}

@@ -31,7 +31,10 @@ __all__ = [
     "verdict",
 ]
 
-CHAPTERS = ("intro", "loop", "mdp", "bellman", "q_learning")
+CHAPTERS = (
+    *("intro", "loop", "mdp", "bellman", "q_learning"),
+    *("approximation", "dqn", "rainbow"),
+)
 _exercises: dict[str, Callable[[Any], str]] = {}
 
 
@@ -58,8 +61,15 @@ def exercise(name: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]
 
 def verdict(name: str, answer: Any = ...) -> Verdict:
     """Judge an answer without printing; see :func:`check`."""
-    for chapter in CHAPTERS:
-        importlib.import_module(f"rlcourse.labs.{chapter}")
+    chapter = name.split("/")[0]
+    for module in [chapter] if chapter in CHAPTERS else CHAPTERS:
+        try:
+            importlib.import_module(f"rlcourse.labs.{module}")
+        except ImportError as error:  # an extra that only this chapter needs
+            if module == chapter:
+                raise CourseError(
+                    f'{error}; install it with pip install "rlcourse[deep]"'
+                ) from error
     if name not in _exercises:
         near = difflib.get_close_matches(name, _exercises, n=3, cutoff=0.3)
         raise InvalidArgumentError(

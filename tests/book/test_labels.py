@@ -43,6 +43,26 @@ EXERCISES = {
     "ex-q-expected": "q_learning/expected",
     "ex-q-double": "q_learning/double",
     "ex-q-hunt": "q_learning/hunt-window",
+    "ex-approx-by-hand": "approximation/by-hand",
+    "ex-approx-tiles": "approximation/tiles",
+    "ex-approx-semi": "approximation/semi-gradient",
+    "ex-approx-oracle": "approximation/oracle",
+    "ex-approx-tdc": "approximation/tdc",
+    "ex-approx-hunt": "approximation/hunt",
+    "ex-dqn-normalised": "dqn/normalised",
+    "ex-dqn-target": "dqn/target",
+    "ex-dqn-ring": "dqn/ring",
+    "ex-dqn-huber": "dqn/huber",
+    "ex-dqn-depth": "dqn/depth",
+    "ex-dqn-own-loss": "dqn/own-loss",
+    "ex-dqn-hunt": "dqn/hunt-copy",
+    "ex-rainbow-double": "rainbow/double-target",
+    "ex-rainbow-noise": "rainbow/noise",
+    "ex-rainbow-n-step": "rainbow/n-step",
+    "ex-rainbow-weights": "rainbow/weights",
+    "ex-rainbow-tree": "rainbow/tree",
+    "ex-rainbow-project": "rainbow/project",
+    "ex-rainbow-hunt": "rainbow/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -51,6 +71,9 @@ ALGORITHMS = {
     "alg-value-iteration": "value_iteration",
     "alg-policy-iteration": "policy_iteration",
     "alg-one-step-control": "train",
+    "alg-tdc": "tdc",
+    "alg-dqn": "train",
+    "alg-rainbow": "train",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
