@@ -34,7 +34,8 @@ evidence: setup ## measure every contract whose result is missing or stale
 
 bench: setup ## side by side with other libraries, in an environment of their own
 	@$(PY) tools/environment.py create .venv-bench benchmarks/requirements.txt
-	@PYTHONPATH=. .venv-bench/bin/python benchmarks/run.py
+	@PYTHONPATH=. .venv-bench/bin/python benchmarks/tables.py
+	@PYTHONPATH=. .venv-bench/bin/python benchmarks/deep.py
 
 lock: setup ## resolve requirements.lock and environment.yml anew
 	@$(PY) tools/environment.py lock

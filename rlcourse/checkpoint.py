@@ -15,7 +15,7 @@ import json
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +30,6 @@ __all__ = ["Checkpoint", "load", "read_config", "restore", "save"]
 
 FORMAT = 1
 Arrays = dict[str, NDArray[Any]]
-ConfigType = TypeVar("ConfigType")
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def load(path: Path) -> Checkpoint:
         raise CorruptCheckpointError(f"path = {path}: no whole checkpoint ({error})") from error
 
 
-def read_config(kind: type[ConfigType], kept: Checkpoint, algorithm: str) -> ConfigType:
+def read_config(kind: type[Any], kept: Checkpoint, algorithm: str) -> Any:
     """A checkpoint's settings as an algorithm's ``Config``.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,12 @@ def play_in_window(
 
 
 def _drawable(env_id: str, mode: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
-    env = make(env_id, render_mode=mode, **options)
-    if mode not in env.metadata.get("render_modes", []):
+    if mode == "rgb_array":  # no screen is needed, and none is looked for
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    modes = make(env_id, **options).metadata.get("render_modes", [])
+    if mode not in modes:
         raise CourseError(f"env_id = {env_id!r}: it cannot draw itself ({mode})")
-    return env
+    return make(env_id, render_mode=mode, disable_env_checker=True, **options)
 
 
 def _play(

@@ -47,10 +47,11 @@ class EquationTest:
 def equation_tests(path: Path) -> list[EquationTest]:
     """Find, without importing them, which tests evaluate which labelled equations.
 
-    ``path`` is a file, or a folder: then all its ``test_equations*.py``.
+    ``path`` is a file, or a folder: then each ``test_equations_<chapter>.py`` whose chapter is in the book.
     """
     if path.is_dir():
-        files = sorted(path.glob("test_equations*.py"))
+        names = {docname.rsplit("/", 1)[-1] for docname in notebooks.chapters()}
+        files = [f for f in sorted(path.glob("test_equations_*.py")) if f.stem[15:] in names]
         return sorted(
             (e for f in files for e in equation_tests(f)), key=lambda e: (e.label, e.line)
         )
@@ -289,7 +290,7 @@ class ContractTable(LiveTable):
             [anchor, nodes.Text(contract.claim)],
             nodes.inline(state, state, classes=["rl-state", f"rl-state-{state}"]),
             measured,
-            f"{contract.statistic} {SIGNS[contract.comparison]} {number(contract.threshold)}",
+            f"{contract.statistic} {SIGNS[contract.comparison]} {bar(contract)}",
             str(contract.seeds),
             contract.environment,
             contract.published or contract.oracle,
@@ -298,6 +299,12 @@ class ContractTable(LiveTable):
 
 
 SIGNS = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}", "==": "="}
+
+
+def bar(contract: evidence.Contract) -> str:
+    """What a statistic must pass: a number, or the end of another contract's interval."""
+    threshold = contract.threshold
+    return threshold if isinstance(threshold, str) else number(threshold)
 
 
 def number(value: float) -> str:

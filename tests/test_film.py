@@ -1,0 +1,65 @@
+"""Films: of worlds that draw themselves, small and large, and refused where nothing can be drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rlcourse.errors import CourseError, InvalidArgumentError
+from rlcourse.evaluation import play
+from rlcourse.film import FRAMES, record
+
+
+def right(observations: Any) -> Any:
+    return np.ones(len(observations), dtype=int)
+
+
+def frames_of(path: Path) -> tuple[int, tuple[int, int]]:
+    with Image.open(path) as film:
+        return film.n_frames, film.size  # type: ignore[attr-defined]
+
+
+def test_a_film_shows_every_step_of_whole_episodes(tmp_path: Path) -> None:
+    path = tmp_path / "film.gif"
+    returns = record(right, "CartPole-v1", path, episodes=2, seed=3)
+    assert returns == play(right, "CartPole-v1", episodes=2, seed=3).tolist()
+    count, size = frames_of(path)
+    steps = sum(returns) + 2  # one picture a step, and the first of each episode
+    assert 0.8 * steps <= count <= steps  # a picture that does not change is shown longer
+    assert size == (300, 200)
+    assert path.stat().st_size < 2e6
+
+
+def test_a_long_episode_is_played_to_its_end_and_filmed_at_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "film.gif"
+    returns = record(right, "MountainCar-v0", path, episodes=4)
+    assert returns == [-200.0] * 4
+    assert frames_of(path)[0] <= FRAMES  # pictures that do not change are one
+
+
+def test_a_small_world_is_enlarged(tmp_path: Path) -> None:
+    pytest.importorskip("minatar")
+    path = tmp_path / "film.gif"
+    record(right, "MinAtar/Breakout-v1", path)
+    assert frames_of(path)[1] == (300, 300)
+
+
+@pytest.mark.parametrize(
+    ("name", "env_id", "error", "message"),
+    [
+        ("film.mp4", "CartPole-v1", InvalidArgumentError, "must end in .gif"),
+        ("no/film.gif", "CartPole-v1", InvalidArgumentError, "its folder does not exist"),
+        ("film.gif", "rlcourse/Probe-Delay-v0", CourseError, "cannot draw itself"),
+        ("film.gif", "CartPool-v1", InvalidArgumentError, "did you mean CartPole-v1"),
+    ],
+)
+def test_what_cannot_be_filmed_says_why_and_leaves_nothing(
+    tmp_path: Path, name: str, env_id: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        record(right, env_id, tmp_path / name)
+    assert not list(tmp_path.iterdir())
