@@ -208,6 +208,7 @@ def test_every_module_that_a_measurement_loads_is_in_its_hash() -> None:
     assert loaded - hashed <= {
         "rlcourse.evidence",
         "rlcourse.statistics",
+        "rlcourse.files",
         "rlcourse.algorithms",  # an empty file
     }
 
@@ -340,11 +341,19 @@ def test_no_list_of_contracts_at_all(shelf: Path) -> None:
 
 def test_the_books_contracts_can_be_measured() -> None:
     """Settings that a config does not know would fail only after an hour."""
-    from rlcourse.algorithms import prediction, tabular
+    from rlcourse.algorithms import dqn, linear, prediction, rainbow, tabular
 
     for contract in contracts().values():
-        kind = prediction if "episodes" in contract.config else tabular
-        kind.Config(**contract.config)
+        measured = contract.measure.split(".")[0]
+        kind: Any = {
+            "tabular": prediction if "episodes" in contract.config else tabular,
+            "linear": linear,
+            "deep": rainbow if contract.options.get("algorithm") == "rainbow" else dqn,
+        }.get(measured)
+        if kind is None:
+            assert measured == "stored" and contract.options["of"] in contracts()
+        else:
+            kind.Config(**contract.config)
         assert contract.seeds >= 10 and contract.claim and contract.oracle
 
 
