@@ -53,6 +53,7 @@ def save(path: Path, run: Any, *, replay: bool = True) -> None:
         replay: keep the memory too. Without it the file is small, and a resumed run fills a new one.
 
     Raises:
+        InvalidArgumentError: settings that are no plain values.
         CourseError: the file cannot be written; an older one of this name is untouched.
     """
     arrays: Arrays = {}
@@ -70,7 +71,12 @@ def save(path: Path, run: Any, *, replay: bool = True) -> None:
             lib: importlib.metadata.version(lib) for lib in ("torch", "numpy", "gymnasium")
         },
     }
-    about["sha256"] = _digest(about, arrays)
+    try:
+        about["sha256"] = _digest(about, arrays)
+    except TypeError as error:
+        raise InvalidArgumentError(
+            f"config = {run.config}: {error}; its values must be plain numbers, texts, lists or tables"
+        ) from error
     with replace_file(path) as file:
         file.write(to_bytes(arrays, {"rlcourse": json.dumps(about)}))
 

@@ -270,6 +270,13 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         save(tmp_path / "run", a_run())
 
 
+def test_settings_that_no_file_can_hold_are_named(tmp_path: Path) -> None:
+    run = a_run(env_options={"max_episode_steps": np.int64(7)})
+    with pytest.raises(InvalidArgumentError, match=r"config = .*int64.*must be plain"):
+        save(tmp_path / "run.safetensors", run)
+    assert not list(tmp_path.iterdir())
+
+
 def test_saving_does_not_disturb_a_run(tmp_path: Path) -> None:
     """And the file holds a moment of it, not the run itself."""
     quiet = dqn.train(config_of(dqn), 7)

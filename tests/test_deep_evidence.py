@@ -137,7 +137,6 @@ def test_a_trained_agent_is_played(algorithm: str) -> None:
         result.policy, "CartPole-v1", episodes=6, num_envs=6, seed=5, max_episode_steps=30
     )
     assert score == returns.mean()
-    assert extra["spread"] == returns.std() and extra["worst"] == returns.min()
     assert extra["x"] == np.linspace(8.0, 160.0, 20).tolist()
     assert len(extra["curves"]) == len(extra["overestimation"]) == 20
     assert all(8 <= point <= 30 for point in extra["curves"])

@@ -11,7 +11,6 @@ import numpy as np
 from rlcourse.algorithms import dqn, rainbow
 from rlcourse.envs.vector import make_vector
 from rlcourse.evaluation import play
-from rlcourse.mutants import hunt
 from rlcourse.networks import GreedyPolicy
 from rlcourse.returns import discounted_returns
 from rlcourse.seeding import streams
@@ -28,7 +27,6 @@ def played_return(
     seed: int,
     *,
     algorithm: str = "dqn",
-    bug: str | None = None,
     episodes: int = 100,
     curve_episodes: int = 20,
 ) -> Measured:
@@ -37,7 +35,7 @@ def played_return(
     Beside it, at as many points as a curve has: the same of fewer episodes, and how far the values lie above
     the discounted returns that really followed.
     """
-    module = hunt(bug) if bug else ALGORITHMS[algorithm]
+    module = ALGORITHMS[algorithm]
     settings = module.Config(**config)
     checkpoints = np.linspace(0, settings.steps, POINTS + 1)[1:]
     x: list[float] = []
@@ -69,8 +67,6 @@ def played_return(
         "x": x,
         "curves": curves,
         "overestimation": above,
-        "spread": float(score.std()),
-        "worst": float(score.min()),
     }
 
 

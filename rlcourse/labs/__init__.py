@@ -25,8 +25,10 @@ __all__ = [
     "call",
     "check",
     "exercise",
+    "expect_by_hand",
     "expect_call",
     "expect_close",
+    "expect_detector",
     "hunt",
     "verdict",
 ]
@@ -122,6 +124,26 @@ def expect_close(
         raise NotRightError(f"{what}: expected {_short(expected)}, got {_short(got)}.{tail}")
 
 
+def expect_by_hand(
+    answer: Any, steps: Sequence[tuple[float, str, str]], *, tolerance: float = 1e-6
+) -> None:
+    """Raise :class:`NotRightError` unless the numbers of a learner are those of ``steps``.
+
+    A step is ``(number, what it is, what to look at)``. The numbers themselves are the exercise: a message
+    says which of them went wrong, not what it is.
+    """
+    try:
+        got = np.asarray(answer, dtype=np.float64)
+    except (TypeError, ValueError):
+        got = np.zeros(0)
+    if got.shape != (len(steps),):
+        names = ", ".join(what for _, what, _ in steps)
+        raise NotRightError(f"expected {len(steps)} numbers in a list: {names}.")
+    for number, (expected, what, look) in zip(got, steps, strict=True):
+        if not abs(number - expected) < tolerance:
+            raise NotRightError(f"{what}: {number:.4g} is not it. Look at {look}.")
+
+
 def expect_call(
     function: Any, arguments: Sequence[Any], expected: ArrayLike, *, look: str = "", **options: Any
 ) -> None:
@@ -129,6 +151,32 @@ def expect_call(
     got = call(function, arguments)
     given = ", ".join(_short(argument) for argument in arguments)
     expect_close(got, expected, what=f"for ({given})", look=look, **options)
+
+
+def expect_detector(answer: Any, *, buggy: Any, sound: Any, other: Any, but: str) -> None:
+    """Raise :class:`NotRightError` unless a learner's ``answer(module)`` is true of ``buggy`` alone.
+
+    Args:
+        answer: says of a module whether it has the bug of the exercise.
+        buggy: the colleague's module.
+        sound: the package's own.
+        other: one with another bug; ``but`` says why it is no case of this one.
+    """
+    if not callable(answer):
+        raise NotRightError(f"expected a function, got {type(answer).__name__}.")
+    for module, guilty, name, complaint in (
+        (buggy, True, "the colleague's module", "it let the bug pass"),
+        (sound, False, "the package's own module", "it accused a sound one"),
+        (other, False, "another bug", but),
+    ):
+        try:
+            got = answer(module)
+        except Exception as error:  # whatever a learner's code raises is news for the learner
+            raise NotRightError(f"on {name} it raised {type(error).__name__}: {error}") from None
+        if not isinstance(got, bool | np.bool_):
+            raise NotRightError(f"on {name} it returned {got!r}; expected True or False.")
+        if got != guilty:
+            raise NotRightError(f"on {name} it returned {bool(got)}: {complaint}.")
 
 
 def call(function: Any, arguments: Sequence[Any]) -> Any:

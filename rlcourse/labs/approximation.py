@@ -10,28 +10,34 @@ import numpy as np
 from rlcourse.algorithms import linear
 from rlcourse.algorithms.linear import BAIRD_START, Config, Problem, Step, baird
 from rlcourse.errors import DivergenceError
-from rlcourse.labs import NotRightError, call, exercise, expect_call, expect_close, hunt
+from rlcourse.labs import (
+    NotRightError,
+    call,
+    exercise,
+    expect_by_hand,
+    expect_call,
+    expect_close,
+    expect_detector,
+    hunt,
+)
 from rlcourse.mdp import Floats, TabularMDP, random_mdp
 
 
 @exercise("approximation/by-hand")
 def _by_hand(answer: Any) -> str:
     """``answer``: the values of A, B and C after one update."""
-    try:
-        got = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError):
-        got = np.zeros(0)
-    if got.shape != (3,):
-        raise NotRightError("expected three numbers in a list: the new values of A, B and C.")
-    looks = (
-        (1.6, "A", "the TD error, with the old weights, and how many features of A moved"),
-        (2.3, "B", "the features that B shares with A"),
-        (2.0, "C", "whether C shares a feature with A"),
+    expect_by_hand(
+        answer,
+        (
+            (
+                1.6,
+                "the new value of A",
+                "the TD error, with the old weights, and how many features of A moved",
+            ),
+            (2.3, "the new value of B", "the features that B shares with A"),
+            (2.0, "the new value of C", "whether C shares a feature with A"),
+        ),
     )
-    for number, (expected, state, look) in zip(got, looks, strict=True):
-        # The number itself is the exercise: say where it went wrong, not what it is.
-        if not abs(number - expected) < 1e-6:
-            raise NotRightError(f"{number:.4g} is not the new value of {state}. Look at {look}.")
     return "right: B moved without being visited, C shares nothing and stayed."
 
 
@@ -148,22 +154,13 @@ def _tdc(answer: Any) -> str:
 @exercise("approximation/hunt")
 def _hunt(answer: Any) -> str:
     """``answer(module)``: whether the module's semi-gradient moves its target."""
-    verdicts = (
-        (hunt("target-not-detached"), True, "the colleague's module", "it let the bug pass"),
-        (linear, False, "the package's own module", "it accused a sound one"),
-        (hunt("ratio-forgotten"), False, "another bug", "the target of that one is held still"),
+    expect_detector(
+        answer,
+        buggy=hunt("target-not-detached"),
+        sound=linear,
+        other=hunt("ratio-forgotten"),
+        but="the target of that one is held still",
     )
-    if not callable(answer):
-        raise NotRightError(f"expected a function, got {type(answer).__name__}.")
-    for module, guilty, name, complaint in verdicts:
-        try:
-            got = answer(module)
-        except Exception as error:  # whatever a learner's code raises is news for the learner
-            raise NotRightError(f"on {name} it raised {type(error).__name__}: {error}") from None
-        if not isinstance(got, bool | np.bool_):
-            raise NotRightError(f"on {name} it returned {got!r}; expected True or False.")
-        if got != guilty:
-            raise NotRightError(f"on {name} it returned {bool(got)}: {complaint}.")
     return "right: stable is not the same as correct, and your test can tell them apart."
 
 

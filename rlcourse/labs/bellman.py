@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 
 from rlcourse.algorithms import dynamic_programming as dp
-from rlcourse.labs import NotRightError, call, exercise, expect_call
+from rlcourse.labs import NotRightError, call, exercise, expect_by_hand, expect_call
 from rlcourse.mdp import TabularMDP, from_env, grid, random_mdp
 from rlcourse.mutants import hunt
 
@@ -23,20 +23,15 @@ def _by_hand(answer: Any) -> str:
     lake = from_env(gym.make("FrozenLake-v1"))
     stream = dp.value_iteration(lake, 0.9)
     one, two = next(stream).values, next(stream).values
-    try:
-        got = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError):
-        got = np.zeros(0)
-    if got.shape != (3,):
-        raise NotRightError("expected three numbers in a list: [V_1(14), V_2(14), V_2(13)].")
-    look = {
-        "V_1(14)": (one[14], "what a move can pay at once: all values are still zero"),
-        "V_2(14)": (two[14], "where the other two landings lead, and what V_1 says about them"),
-        "V_2(13)": (two[13], "which of the landings of 13 has a value after the first sweep"),
-    }
-    for number, (name, (wanted, where)) in zip(got, look.items(), strict=True):
-        if not abs(number - wanted) < 5e-4:
-            raise NotRightError(f"{name} is not {number:.5g}. Look at {where}.")
+    expect_by_hand(
+        answer,
+        (
+            (one[14], "V_1(14)", "what a move can pay at once: all values are still zero"),
+            (two[14], "V_2(14)", "where the other two landings lead, and what V_1 says about them"),
+            (two[13], "V_2(13)", "which of the landings of 13 has a value after the first sweep"),
+        ),
+        tolerance=5e-4,
+    )
     return "right: that is what a sweep does, sixteen times over."
 
 

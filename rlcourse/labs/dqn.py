@@ -11,7 +11,15 @@ from gymnasium.spaces import Discrete
 from rlcourse.algorithms import dqn
 from rlcourse.envs.probes import probe
 from rlcourse.evidence import folder
-from rlcourse.labs import NotRightError, call, exercise, expect_call, expect_close, hunt
+from rlcourse.labs import (
+    NotRightError,
+    call,
+    exercise,
+    expect_call,
+    expect_close,
+    expect_detector,
+    hunt,
+)
 from rlcourse.networks import q_network, seeded
 from rlcourse.replay import Batch
 
@@ -252,21 +260,11 @@ def _train_on_probe(answer: Any, name: str) -> float:
 @exercise("dqn/hunt-copy")
 def _hunt_copy(answer: Any) -> str:
     """``answer(module)``: whether the module's targets ask the network itself."""
-    if not callable(answer):
-        raise NotRightError(f"expected a function, got {type(answer).__name__}.")
-    deadly = hunt("dqn-time-limit-is-death")
-    verdicts = (
-        (hunt("dqn-target-is-no-copy"), True, "the colleague's module", "it let the bug pass"),
-        (dqn, False, "the package's own module", "it accused a sound one"),
-        (deadly, False, "another bug", "the target network of that one is sound"),
+    expect_detector(
+        answer,
+        buggy=hunt("dqn-target-is-no-copy"),
+        sound=dqn,
+        other=hunt("dqn-time-limit-is-death"),
+        but="the target network of that one is sound",
     )
-    for module, guilty, name, complaint in verdicts:
-        try:
-            got = answer(module)
-        except Exception as error:  # whatever a learner's code raises is news for the learner
-            raise NotRightError(f"on {name} it raised {type(error).__name__}: {error}") from None
-        if not isinstance(got, bool | np.bool_):
-            raise NotRightError(f"on {name} it returned {got!r}; expected True or False.")
-        if got != guilty:
-            raise NotRightError(f"on {name} it returned {bool(got)}: {complaint}.")
     return "right: it catches the copy that nobody asks, and accuses nobody else."

@@ -10,7 +10,15 @@ from rlcourse.algorithms import tabular
 from rlcourse.algorithms.tabular import Config
 from rlcourse.envs.vector import make
 from rlcourse.evaluation import exact_return
-from rlcourse.labs import NotRightError, exercise, expect_call, expect_close, hunt
+from rlcourse.labs import (
+    NotRightError,
+    exercise,
+    expect_by_hand,
+    expect_call,
+    expect_close,
+    expect_detector,
+    hunt,
+)
 from rlcourse.mdp import from_env
 
 # A table whose rows tell a maximum, a sum, an action and a column apart.
@@ -20,21 +28,14 @@ TABLE = [[0.0, 3.0, 1.0], [5.0, 2.0, 4.0], [-1.0, -1.0, -4.0]]
 @exercise("q_learning/td-errors")
 def _td_errors(answer: Any) -> str:
     """``answer``: the TD errors of three steps."""
-    try:
-        got = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError):
-        got = np.zeros(0)
-    if got.shape != (3,):
-        raise NotRightError("expected three numbers in a list, one TD error a step.")
-    steps = (
-        (0.22, "step 1", "the value of the state it led to, discounted"),
-        (0.2, "step 2, terminated", "what may count after an end: not even a left-over guess"),
-        (-0.35, "step 3, truncated", "which of the two flags stands in the equation"),
+    expect_by_hand(
+        answer,
+        (
+            (0.22, "step 1", "the value of the state it led to, discounted"),
+            (0.2, "step 2, terminated", "what may count after an end: not even a left-over guess"),
+            (-0.35, "step 3, truncated", "which of the two flags stands in the equation"),
+        ),
     )
-    for number, (expected, what, look) in zip(got, steps, strict=True):
-        # The number itself is the exercise: say where it went wrong, not what it is.
-        if not abs(number - expected) < 1e-6:
-            raise NotRightError(f"{what}: {number:.4g} is not the TD error. Look at {look}.")
     return "right: an end drops the future, a time limit does not."
 
 
@@ -122,22 +123,13 @@ def _double(answer: Any) -> str:
 @exercise("q_learning/hunt-window")
 def _hunt_window(answer: Any) -> str:
     """``answer(module)``: whether the module's n-step windows run into the next episode."""
-    if not callable(answer):
-        raise NotRightError(f"expected a function, got {type(answer).__name__}.")
-    verdicts = (
-        (hunt("window-crosses-episodes"), True, "the colleague's module", "it let the bug pass"),
-        (tabular, False, "the package's own module", "it accused a sound one"),
-        (hunt("sarsa-is-greedy"), False, "another bug", "the n-step windows of that one are sound"),
+    expect_detector(
+        answer,
+        buggy=hunt("window-crosses-episodes"),
+        sound=tabular,
+        other=hunt("sarsa-is-greedy"),
+        but="the n-step windows of that one are sound",
     )
-    for module, guilty, name, complaint in verdicts:
-        try:
-            got = answer(module)
-        except Exception as error:  # whatever a learner's code raises is news for the learner
-            raise NotRightError(f"on {name} it raised {type(error).__name__}: {error}") from None
-        if not isinstance(got, bool | np.bool_):
-            raise NotRightError(f"on {name} it returned {got!r}; expected True or False.")
-        if got != guilty:
-            raise NotRightError(f"on {name} it returned {bool(got)}: {complaint}.")
     return "right: your test catches the bug and accuses nobody else. That is what a test is for."
 
 

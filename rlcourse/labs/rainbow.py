@@ -7,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from rlcourse.labs import NotRightError, call, exercise, expect_call, expect_close, hunt
+from rlcourse.labs import (
+    NotRightError,
+    call,
+    exercise,
+    expect_by_hand,
+    expect_call,
+    expect_close,
+    expect_detector,
+    hunt,
+)
 
 
 @exercise("rainbow/double-target")
@@ -41,21 +50,14 @@ def _noise(answer: Any) -> str:
 @exercise("rainbow/n-step")
 def _n_step(answer: Any) -> str:
     """``answer``: three targets of three steps."""
-    try:
-        got = np.asarray(answer, dtype=np.float64)
-    except (TypeError, ValueError):
-        got = np.zeros(0)
-    if got.shape != (3,):
-        raise NotRightError("expected three numbers in a list, one target each.")
-    targets = (
-        (2.75, "the target from S0", "how many rewards it sums and what the guess then counts"),
-        (4.0, "the target from S2, terminated", "what may count after a true end"),
-        (6.5, "the target from S2, truncated", "how many rewards came before the guess"),
+    expect_by_hand(
+        answer,
+        (
+            (2.75, "the target from S0", "how many rewards it sums and what the guess then counts"),
+            (4.0, "the target from S2, terminated", "what may count after a true end"),
+            (6.5, "the target from S2, truncated", "how many rewards came before the guess"),
+        ),
     )
-    for number, (expected, what, look) in zip(got, targets, strict=True):
-        # The number itself is the exercise: say where it went wrong, not what it is.
-        if not abs(number - expected) < 1e-6:
-            raise NotRightError(f"{what}: {number:.4g} is not it. Look at {look}.")
     return "right: the guess counts one gamma for each reward summed, and nothing after an end."
 
 
@@ -157,23 +159,13 @@ def _hunt(answer: Any) -> str:
     """``answer(module)``: whether the module's projection loses probability."""
     from rlcourse import distributions
 
-    if not callable(answer):
-        raise NotRightError(f"expected a function, got {type(answer).__name__}.")
-    nearest = SimpleNamespace(project=_nearest)
-    verdicts = (
-        (hunt("projection-loses-mass"), True, "the colleague's module", "it let the bug pass"),
-        (distributions, False, "the package's own module", "it accused a sound one"),
-        (nearest, False, "another fault", "that one moves the mean, but it keeps the mass"),
+    expect_detector(
+        answer,
+        buggy=hunt("projection-loses-mass"),
+        sound=distributions,
+        other=SimpleNamespace(project=_nearest),
+        but="that one moves the mean, but it keeps the mass",
     )
-    for module, guilty, name, complaint in verdicts:
-        try:
-            got = answer(module)
-        except Exception as error:  # whatever a learner's code raises is news for the learner
-            raise NotRightError(f"on {name} it raised {type(error).__name__}: {error}") from None
-        if not isinstance(got, bool | np.bool_):
-            raise NotRightError(f"on {name} it returned {got!r}; expected True or False.")
-        if got != guilty:
-            raise NotRightError(f"on {name} it returned {bool(got)}: {complaint}.")
     return "right: your test asks the question that random inputs never asked."
 
 

@@ -1,9 +1,7 @@
-"""The exercises of ``values/approximation``: solutions pass, stubs and known mistakes do not."""
+"""The exercises of ``values/approximation``: the mistakes that readers make do not pass."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,52 +9,6 @@ import pytest
 
 from rlcourse.algorithms import linear
 from rlcourse.labs import verdict
-
-CHAPTER = Path(__file__).resolve().parents[2] / "book/values/approximation.md"
-TEXT = CHAPTER.read_text(encoding="utf-8")
-CELLS = re.findall(
-    r"^```\{code-cell\} python\n(?:(?::[^\n]*\n)+\n?)?(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
-)
-SOLUTIONS = re.findall(
-    r"^:::\{solution\} (\S+)\n.*?^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
-)
-
-
-def chapter_names() -> dict[str, Any]:
-    """What a reader has at hand: the chapter's imports, and the fork."""
-    names: dict[str, Any] = {}
-    exec(CELLS[0], names)
-    [fork] = [cell for cell in CELLS if "fork = Problem(" in cell]
-    exec(fork, names)
-    return names
-
-
-def test_every_exercise_has_a_solution() -> None:
-    exercises = re.findall(r"^:::\{exercise\}.*\n:label: (\S+)", TEXT, re.MULTILINE)
-    assert sorted(exercises) == sorted(label for label, _ in SOLUTIONS)
-    assert len(exercises) == 6
-
-
-@pytest.mark.parametrize(("label", "code"), SOLUTIONS, ids=[label for label, _ in SOLUTIONS])
-def test_solution_passes(label: str, code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    names = chapter_names()
-    capsys.readouterr()
-    exec(code, names)
-    printed = capsys.readouterr().out
-    assert printed.startswith("✓ approximation/"), printed
-
-
-def test_stubs_do_not_pass() -> None:
-    stubs = [cell for cell in CELLS if re.search(r"^check\(", cell, re.MULTILINE)]
-    assert len(stubs) == 6
-    for cell in stubs:
-        names = chapter_names()
-        lines = [line for line in cell.splitlines() if not line.startswith("check(")]
-        exec("\n".join(lines), names)
-        found = re.search(r'^check\("(.+?)", (\w+)\)', cell, re.MULTILINE)
-        assert found
-        assert verdict(found[1], names[found[2]]).passed is None
-
 
 # --- mistakes that readers make, each with the words that must be in the reply --------------------
 
@@ -185,8 +137,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("by-hand", [1.3, 2.0, 2.0], "value of A"),  # one weight moved instead of two
     ("by-hand", [1.6, 2.0, 2.0], "value of B"),  # as a table would
     ("by-hand", [1.6, 2.3, 2.3], "value of C"),
-    ("by-hand", 1.6, "three numbers"),
-    ("by-hand", "1.6", "three numbers"),
+    ("by-hand", 1.6, "3 numbers"),
+    ("by-hand", "1.6", "3 numbers"),
     ("tiles", one_grid_only, "shifted"),
     ("tiles", cells_without_the_edge, "length"),
     ("tiles", tiles_not_flat, "shape"),

@@ -1,10 +1,8 @@
-"""The exercises of ``foundations/q_learning``: solutions pass, stubs and known mistakes do not."""
+"""The exercises of ``foundations/q_learning``: the mistakes that readers make do not pass."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,48 +10,6 @@ import pytest
 
 from rlcourse.envs.probes import probe
 from rlcourse.labs import verdict
-
-CHAPTER = Path(__file__).resolve().parents[2] / "book/foundations/q_learning.md"
-TEXT = CHAPTER.read_text(encoding="utf-8")
-CELLS = re.findall(
-    r"^```\{code-cell\} python\n(?:(?::[^\n]*\n)+\n?)?(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
-)
-SOLUTIONS = re.findall(
-    r"^:::\{solution\} (\S+)\n.*?^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
-)
-
-
-def chapter_names() -> dict[str, Any]:
-    """What a reader has at hand: the chapter's imports."""
-    names: dict[str, Any] = {}
-    exec(CELLS[0], names)
-    return names
-
-
-def test_every_exercise_has_a_solution() -> None:
-    exercises = re.findall(r"^:::\{exercise\}.*\n:label: (\S+)", TEXT, re.MULTILINE)
-    assert sorted(exercises) == sorted(label for label, _ in SOLUTIONS)
-    assert len(exercises) == 6
-
-
-@pytest.mark.parametrize(("label", "code"), SOLUTIONS, ids=[label for label, _ in SOLUTIONS])
-def test_solution_passes(label: str, code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(code, chapter_names())
-    printed = capsys.readouterr().out
-    assert printed.startswith("✓ q_learning/"), printed
-
-
-def test_stubs_do_not_pass() -> None:
-    stubs = [cell for cell in CELLS if re.search(r"^check\(", cell, re.MULTILINE)]
-    assert len(stubs) == 6
-    for cell in stubs:
-        names = chapter_names()
-        lines = [line for line in cell.splitlines() if not line.startswith("check(")]
-        exec("\n".join(lines), names)
-        found = re.search(r'^check\("(.+?)", (\w+)\)', cell, re.MULTILINE)
-        assert found
-        assert not verdict(found[1], names[found[2]]).passed
-
 
 # --- mistakes that readers make, each with the words that must be in the reply --------------------
 
@@ -142,8 +98,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("td-errors", [0.22, 0.47, -0.35], "step 2"),  # the guess of the final state counted
     ("td-errors", [0.22, 0.2, -0.8], "step 3"),  # the time limit taken for an end
     ("td-errors", [0.3, 0.2, -0.3], "step 1"),  # no discount
-    ("td-errors", 0.22, "three numbers"),
-    ("td-errors", "0.22", "three numbers"),
+    ("td-errors", 0.22, "3 numbers"),
+    ("td-errors", "0.22", "3 numbers"),
     ("returns", forward_returns, "lie ahead"),
     ("returns", undiscounted_returns, "lie ahead"),
     ("returns", returns_backward_order, "lie ahead"),
