@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rlcourse.distributions import Categorical, SquashedNormal
 from rlcourse.errors import DivergenceError, InvalidArgumentError
 from rlcourse.mdp import Ints
 from rlcourse.replay import Batch
 
 __all__ = [
+    "Actor",
     "Dueling",
     "GreedyPolicy",
+    "ModePolicy",
     "NoisyLinear",
     "Plain",
     "body",
@@ -38,6 +41,7 @@ __all__ = [
     "reset_noise",
     "seeded",
     "tensors",
+    "value_network",
 ]
 
 # Networks this small wait for each other in several threads: on a busy machine with two cores an update in
@@ -217,6 +221,61 @@ def q_network(
     return nn.Sequential(*layers)
 
 
+class Actor(nn.Module):
+    """A policy: from observations ``[B, ...]`` to a distribution over actions.
+
+    ``Discrete`` actions get a categorical one; a ``Box`` gets a normal one squashed into it, whose deviation
+    is a parameter of its own and the same in every state.
+
+    >>> Actor(Box(-1, 1, (3,)), Box(-2, 2, (1,)))(torch.zeros(7, 3)).mode().shape
+    torch.Size([7, 1])
+
+    Raises:
+        InvalidArgumentError: actions of another kind, or a box without bounds.
+    """
+
+    def __init__(
+        self, observations: Space[Any], actions: Space[Any], hidden: Sequence[int] = (64, 64)
+    ) -> None:
+        super().__init__()
+        layers, width = body(observations, hidden)
+        self.discrete = isinstance(actions, Discrete)
+        if isinstance(actions, Discrete) and actions.start == 0:
+            outputs = int(actions.n)
+        elif isinstance(actions, Box) and len(actions.shape) == 1 and actions.is_bounded():
+            outputs = actions.shape[0]
+            self.log_std = nn.Parameter(torch.zeros(outputs))
+            self.register_buffer("low", torch.from_numpy(actions.low).float())
+            self.register_buffer("high", torch.from_numpy(actions.high).float())
+            self.low: Tensor
+            self.high: Tensor
+        else:
+            raise InvalidArgumentError(
+                f"action_space = {actions}: must be Discrete from 0 on, or a bounded vector"
+            )
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(width, outputs)
+        nn.init.orthogonal_(self.head.weight, 0.01)  # all actions nearly alike in the beginning
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, observations: Tensor) -> Categorical | SquashedNormal:
+        """The distribution over actions in each of ``B`` states."""
+        out = self.head(self.body(observations))
+        if self.discrete:
+            return Categorical(out)
+        return SquashedNormal(out, self.log_std, self.low, self.high)
+
+
+def value_network(observations: Space[Any], hidden: Sequence[int] = (64, 64)) -> nn.Sequential:
+    """State values, ``[B, ...] -> [B]``.
+
+    >>> value_network(Box(-1, 1, (3,)))(torch.zeros(7, 3)).shape
+    torch.Size([7])
+    """
+    layers, width = body(observations, hidden)
+    return nn.Sequential(*layers, nn.Linear(width, 1), nn.Flatten(0))
+
+
 def flatten(network: nn.Module) -> nn.Parameter:
     """All weights of a network as one vector, of which its own parameters become views.
 
@@ -334,3 +393,18 @@ class GreedyPolicy:
         """Actions, ``[N]``."""
         best: Ints = self.q_values(observations).argmax(axis=1)
         return best
+
+
+class ModePolicy:
+    """The most probable action of an actor: ``policy(observations [N, ...]) -> actions [N, ...]``."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.network = actor
+        self.device = next(actor.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """Actions, ``[N]`` or ``[N, D]``."""
+        chances = self.network(torch.from_numpy(observations).to(self.device))
+        actions: NDArray[Any] = chances.act(chances.mode()).cpu().numpy()
+        return actions

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Discrete
 
 from rlcourse.envs.vector import Step, Stepper, make, make_vector
-from rlcourse.errors import InvalidArgumentError
+from rlcourse.errors import InvalidArgumentError, check_positive
+from rlcourse.mdp import Bools, Floats
 
-__all__ = ["Episodes", "Progress", "VectorEpisodes"]
+__all__ = ["Episodes", "Progress", "VectorEpisodes", "Whole", "WholeEpisodes"]
 
 # Called after episodes have ended: (environment steps, the newest log row, what has been learned so far).
 Progress = Callable[[int, dict[str, float], Any], None]
@@ -139,3 +140,63 @@ class VectorEpisodes:
     def close(self) -> None:
         """Close the environments."""
         self.envs.close()
+
+
+class Whole(NamedTuple):
+    """``N`` whole episodes, time first, the short ones padded to the length ``T`` of the longest."""
+
+    obs: Any  # [T, N, ...]
+    raw: Any  # actions as the policy drew them, [T, N, ...]
+    reward: Floats  # [T, N], zero after an end
+    running: Bools  # [T, N], false after an end
+    terminated: Bools  # [N], false where the time limit struck
+    last_obs: Any  # [N, ...], the state in which each episode stopped
+
+
+class WholeEpisodes:
+    """Plays whole episodes in several environments, all of them from a new start to the end.
+
+    Learners that weigh an action by all that follows need the end. Whoever stopped at the first
+    finished episodes would prefer short ones, so each environment plays exactly one.
+
+    >>> episodes = WholeEpisodes("CartPole-v1", {}, num_envs=3, seed=0)
+    >>> batch = episodes.play(lambda obs: (np.ones(len(obs), int), np.ones(len(obs), int)))
+    >>> batch.reward.shape[1], batch.terminated.all(), bool(batch.running.sum() == episodes.steps)
+    (3, True, True)
+    """
+
+    def __init__(self, env_id: str, options: Mapping[str, Any], num_envs: int, seed: int) -> None:
+        self.envs = [
+            make(env_id, **options) for _ in range(check_positive("num_envs", num_envs))
+        ]
+        self.observation_space = self.envs[0].observation_space
+        self.action_space = self.envs[0].action_space
+        words = np.random.SeedSequence(seed).generate_state(num_envs)
+        self.seeds: list[int | None] = [int(word) & 0x7FFFFFFF for word in words]
+        self.steps = 0
+        self.log: list[dict[str, float]] = []
+
+    def play(self, act: Callable[[Any], tuple[Any, Any]]) -> Whole:
+        """One episode in every environment; ``act`` maps observations to raw actions and actions."""
+        now = np.stack([env.reset(seed=s)[0] for env, s in zip(self.envs, self.seeds, strict=True)])
+        self.seeds = [None] * len(self.envs)  # one seed an environment, not one an episode
+        alive, terminated = np.ones(len(now), bool), np.zeros(len(now), bool)
+        rows: list[tuple[Any, Any, Floats, Bools]] = []
+        while alive.any():
+            raw, action = act(now)
+            reward, before, running = np.zeros(len(now)), now.copy(), alive.copy()
+            for i in np.flatnonzero(running):
+                now[i], reward[i], terminated[i], truncated, _ = self.envs[i].step(action[i])
+                alive[i] = not (terminated[i] or truncated)
+            rows.append((before, raw, reward, running))
+        obs, raws, rewards, runnings = (np.stack(column) for column in zip(*rows, strict=True))
+        self.steps += int(runnings.sum())
+        for total, length in zip(rewards.sum(axis=0), runnings.sum(axis=0), strict=True):
+            row = {"step": self.steps, "return": float(total), "length": int(length)}
+            self.log.append(row)
+        return Whole(obs, raws, rewards, runnings, terminated, now)
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self.envs:
+            env.close()

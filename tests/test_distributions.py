@@ -11,7 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlcourse.distributions import project
+from scipy.integrate import quad
+from torch import distributions as D
+
+from rlcourse.distributions import Categorical, SquashedNormal, project
 
 Case = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -112,3 +115,69 @@ def test_shapes_that_do_not_match_are_refused() -> None:
     for shape in ((1, 2), (2,), (3, 1)):
         with pytest.raises(AssertionError):
             project(torch.full((3, 2), 0.5), torch.zeros(shape), support)
+
+
+# --- policies --------------------------------------------------------------------------------------
+
+
+def test_the_density_of_squashed_actions_integrates_to_one_over_the_box() -> None:
+    low, high = torch.tensor([-2.0], dtype=torch.float64), torch.tensor([2.0], dtype=torch.float64)
+    for mean, log_std in ((0.0, 0.0), (1.3, -1.0), (-0.4, 0.4)):
+        policy = SquashedNormal(
+            torch.full((1, 1), mean, dtype=torch.float64),
+            torch.full((1,), log_std, dtype=torch.float64),
+            low,
+            high,
+        )
+
+        def density(action: float, policy: SquashedNormal = policy) -> float:
+            raw = torch.atanh(torch.tensor([[action / 2]], dtype=torch.float64))
+            return float(policy.log_prob(raw).exp())
+
+        mass, _ = quad(density, -2, 2, limit=200)
+        assert mass == pytest.approx(1.0, abs=1e-6)
+
+
+def test_squashed_log_prob_equals_torchs_own_transformed_distribution() -> None:
+    rng = torch.Generator().manual_seed(0)
+    mean = torch.randn(5, 3, generator=rng, dtype=torch.float64)
+    log_std = torch.randn(3, generator=rng, dtype=torch.float64) * 0.3
+    low, high = torch.tensor([-2.0, 0.0, 1.0]).double(), torch.tensor([2.0, 1.0, 4.0]).double()
+    ours = SquashedNormal(mean, log_std, low, high)
+    raw = mean + log_std.exp() * torch.randn(5, 3, generator=rng, dtype=torch.float64)
+    theirs = D.TransformedDistribution(
+        D.Normal(mean, log_std.exp()),
+        [D.TanhTransform(), D.AffineTransform((low + high) / 2, (high - low) / 2)],
+    )
+    torch.testing.assert_close(ours.log_prob(raw), theirs.log_prob(ours.act(raw)).sum(-1))
+
+
+def test_squashed_log_prob_is_finite_where_the_tanh_is_flat() -> None:
+    policy = SquashedNormal(
+        torch.zeros(1, 1), torch.zeros(1), torch.tensor([-1.0]), torch.tensor([1.0])
+    )
+    raw = torch.tensor([[30.0], [-30.0]])
+    assert torch.isfinite(policy.log_prob(raw)).all()
+    assert (policy.act(raw).abs() <= 1).all()
+
+
+def test_categorical_equals_torchs_own() -> None:
+    logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    ours, theirs = Categorical(logits), D.Categorical(logits=logits)
+    action = torch.tensor([0, 1, 2, 3, 0, 1])
+    torch.testing.assert_close(ours.log_prob(action), theirs.log_prob(action))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy())
+    assert (ours.mode() == logits.argmax(dim=1)).all()
+
+
+def test_samples_follow_the_probabilities() -> None:
+    logits = torch.tensor([[0.0, 1.0, -1.0]]).expand(20_000, 3)
+    drawn = Categorical(logits).sample(torch.Generator().manual_seed(0))
+    share = torch.bincount(drawn, minlength=3) / len(drawn)
+    torch.testing.assert_close(share, logits[0].softmax(0), atol=0.015, rtol=0)  # four deviations
+    normal = SquashedNormal(
+        torch.full((20_000, 1), 0.5), torch.zeros(1), torch.tensor([-1.0]), torch.tensor([1.0])
+    )
+    raw = normal.sample(torch.Generator().manual_seed(0))
+    assert float(raw.mean()) == pytest.approx(0.5, abs=0.03)
+    assert float(raw.std()) == pytest.approx(1.0, abs=0.03)

@@ -1,0 +1,233 @@
+r"""REINFORCE: the policy gradient from whole episodes, with baselines and an entropy bonus.
+
+Papers: Williams 1992 (REINFORCE, with its baseline), Sutton et al. 2000 (the policy gradient theorem);
+Kool et al. 2019 (the baseline from the other episodes of a batch), Williams & Peng 1991 (the entropy bonus).
+The gradient of the expected return is the expectation of
+
+.. math:: \sum_t \nabla_\theta \log \pi(A_t \mid S_t; \theta)\,\bigl(G_t - b_t\bigr)
+
+for every :math:`b_t` that does not look at :math:`A_t` or at what it leads to.
+
+Deviations from Williams 1992: Adam; the mean over a batch of whole episodes; the factor :math:`\gamma^t` before the
+:math:`t`-th term is left out, as everybody does: with :math:`\gamma < 1` what is followed is then no gradient of any
+objective (Nota & Thomas 2020). A time limit that strikes counts as worth the baseline's guess if there is a
+learned one, else as worth nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlcourse.errors import (
+    InvalidArgumentError,
+    check_fraction,
+    check_not_negative,
+    check_positive,
+)
+from rlcourse.mdp import Bools, Floats
+from rlcourse.networks import Actor, ModePolicy, check_device, descend, flatten, seeded
+from rlcourse.networks import value_network
+from rlcourse.returns import discounted_returns
+from rlcourse.rollout import Progress, Whole, WholeEpisodes
+from rlcourse.seeding import streams
+
+__all__ = ["Config", "Result", "Run", "batch_baseline", "policy_loss", "train"]
+
+BASELINES = ("none", "batch", "learned")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is made of; the defaults learn CartPole (chosen on seeds that no contract uses)."""
+
+    env_id: str = "CartPole-v1"
+    env_options: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 150_000  # environment steps, of all environments together
+    num_envs: int = 16  # whole episodes an update, side by side
+    gamma: float = 0.99  # discount a step
+    learning_rate: float = 3e-3  # Adam's step size in the first step
+    learning_rate_end: float = 0.0  # the same in the last one
+    max_grad_norm: float = 0.5  # a longer gradient is cut to this length
+    baseline: str = "learned"  # none; batch: the mean of the other episodes; learned: a network
+    value_updates: int = 10  # steps of the learned baseline's own descent a batch
+    normalize: bool = True  # divide the advantages of a batch by their deviation
+    entropy: float = 0.0  # weight of the entropy bonus
+    hidden: tuple[int, ...] = (64, 64)  # units of the fully connected layers
+
+    def __post_init__(self) -> None:
+        check_fraction("gamma", self.gamma)
+        for name in ("learning_rate", "learning_rate_end", "max_grad_norm", "entropy"):
+            check_not_negative(name, getattr(self, name))
+        if self.baseline not in BASELINES:
+            raise InvalidArgumentError(
+                f"baseline = {self.baseline!r}: must be one of {', '.join(BASELINES)}"
+            )
+        put = partial(object.__setattr__, self)  # so that 8.0 or a list, say from a file, is mended
+        sizes = self.hidden if isinstance(self.hidden, list | tuple) else (self.hidden,)
+        put("hidden", tuple(check_positive("hidden", size) for size in sizes))
+        for name in ("steps", "num_envs", "value_updates"):
+            put(name, check_positive(name, getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trained agent: its frozen policy without chance and one log row an episode."""
+
+    policy: ModePolicy
+    log: list[dict[str, float]]
+    config: Config
+    seed: int
+
+
+# --- the losses ------------------------------------------------------------------------------------
+
+
+def policy_loss(log_prob: Tensor, advantages: Tensor, running: Tensor) -> Tensor:
+    r"""Minus :math:`\frac1N \sum_n \sum_t \log \pi(A_t \mid S_t)\,\hat A_t`, whose gradient is the estimate.
+
+    Args:
+        log_prob: ``[T, N]``.
+        advantages: ``[T, N]``; a constant to the gradient.
+        running: ``[T, N]``, false after an episode's end.
+    """
+    assert log_prob.shape == advantages.shape == running.shape
+    episodes = running.shape[1]
+    return -(running * log_prob * advantages.detach()).sum() / episodes
+
+
+def batch_baseline(returns: Floats, running: Bools) -> Floats:
+    """For each episode the mean return from ``t`` on of the *others* that still run at ``t``; ``[T, N]``.
+
+    An episode must not be in its own baseline: with it the gradient is no longer right on average. Where no
+    other is left the baseline is zero.
+
+    >>> batch_baseline(np.array([[1.0, 2.0, 6.0]]), np.ones((1, 3), bool))
+    array([[4. , 3.5, 1.5]])
+    """
+    total = (returns * running).sum(axis=1, keepdims=True) - returns * running
+    others = running.sum(axis=1, keepdims=True) - running
+    mean: Floats = np.divide(total, others, out=np.zeros_like(total), where=others > 0)
+    return mean
+
+
+# --- the loop --------------------------------------------------------------------------------------
+
+
+class Run:
+    """All of a run that changes."""
+
+    def __init__(self, config: Config, seed: int, device: str) -> None:
+        self.config, self.device = config, check_device(device)
+        random = streams(seed)
+        options = config.env_options
+        self.episodes = WholeEpisodes(config.env_id, options, config.num_envs, random.env)
+        spaces = self.episodes.observation_space, self.episodes.action_space
+        with seeded(random.network):
+            self.actor = Actor(*spaces, config.hidden).to(device)
+            self.critic = value_network(spaces[0], config.hidden).to(device)
+        self.weights, self.critic_weights = flatten(self.actor), flatten(self.critic)
+        self.optimizer = torch.optim.Adam([self.weights], fused=True)
+        self.critic_optimizer = torch.optim.Adam([self.critic_weights], fused=True)
+        self.dice = torch.Generator(device)
+        self.dice.manual_seed(int(random.exploration.integers(2**62)))
+
+    @torch.inference_mode()
+    def act(self, obs: Any) -> tuple[Any, Any]:
+        """Draw raw actions, and what the environments take."""
+        chances = self.actor(torch.from_numpy(obs).to(self.device))
+        raw = chances.sample(self.dice)
+        return raw.cpu().numpy(), chances.act(raw).cpu().numpy()
+
+    def policy(self) -> ModePolicy:
+        """The policy as it stands, frozen and without chance."""
+        from copy import deepcopy
+
+        return ModePolicy(deepcopy(self.actor))
+
+
+def train(
+    config: Config,
+    seed: int = 0,
+    *,
+    device: str = "cpu",
+    on_progress: Progress | None = None,
+) -> Result:
+    """Learn from batches of whole episodes.
+
+    >>> train(Config(steps=512, num_envs=4)).policy(np.zeros((3, 4), np.float32)).shape
+    (3,)
+
+    Raises:
+        DivergenceError: a loss or its gradient is no longer finite.
+    """
+    run = Run(config, seed, device)
+    episodes = run.episodes
+    while episodes.steps < config.steps:
+        batch = episodes.play(run.act)
+        update(run, batch)
+        if on_progress:
+            on_progress(episodes.steps, episodes.log[-1], run)
+    episodes.close()
+    return Result(run.policy(), episodes.log, config, seed)
+
+
+def update(run: Run, batch: Whole) -> None:
+    """One step up the gradient of the expected return, and some for the baseline."""
+    config, running = run.config, batch.running
+    time, count = running.shape
+    here = running.reshape(-1)  # only states that were visited
+    obs = torch.from_numpy(batch.obs.reshape(time * count, *batch.obs.shape[2:])[here])
+    raw = torch.from_numpy(batch.raw.reshape(time * count, *batch.raw.shape[2:])[here])
+    obs, raw = obs.to(run.device), raw.to(run.device)
+
+    limit = np.zeros((time, count))  # what lies beyond a time limit
+    values = np.zeros((time, count))
+    if config.baseline == "learned":
+        with torch.no_grad():
+            beyond = run.critic(torch.from_numpy(batch.last_obs).to(run.device)).cpu().numpy()
+            values[running] = run.critic(obs).cpu().numpy()
+        limit[-1] = np.where(batch.terminated, 0.0, beyond)
+    last = running & ~np.vstack([running[1:], np.zeros((1, count), bool)])
+    limit = np.where(last, limit[-1], 0.0)
+    discounts = config.gamma * (running & ~(last & batch.terminated))
+    returns = discounted_returns(batch.reward, discounts, limit, boundaries=last)
+
+    baseline = batch_baseline(returns, running) if config.baseline == "batch" else values
+    advantages = np.where(running, returns - baseline, 0.0)
+    if config.normalize:
+        advantages = np.where(running, advantages / (advantages[running].std() + 1e-8), 0.0)
+
+    share = min(1.0, run.episodes.steps / config.steps)
+    rate = config.learning_rate + share * (config.learning_rate_end - config.learning_rate)
+    chances = run.actor(obs)
+    log_prob, entropy = chances.log_prob(raw), chances.entropy()
+    flat = torch.from_numpy(advantages[running]).float().to(run.device)
+    loss = policy_loss(log_prob[:, None], flat[:, None], torch.ones_like(flat, dtype=bool)[:, None])
+    descend(
+        loss / count - config.entropy * entropy.mean(),
+        run.weights,
+        run.optimizer,
+        rate,
+        config.max_grad_norm,
+        facts={"step": run.episodes.steps, "obs": obs, "advantages": flat},
+    )
+    if config.baseline == "learned":
+        wanted = torch.from_numpy(returns[running]).float().to(run.device)
+        for _ in range(config.value_updates):
+            error = run.critic(obs) - wanted
+            facts = {"step": run.episodes.steps, "obs": obs, "returns": wanted}
+            descend(
+                (error**2).mean() / 2,
+                run.critic_weights,
+                run.critic_optimizer,
+                rate,
+                config.max_grad_norm,
+                facts=facts,
+            )
