@@ -76,6 +76,7 @@ def _train_tabular(
     """
     if out is not None and not out.parent.is_dir():
         raise InvalidArgumentError(f"out = {out}: its folder does not exist")
+    env = make(config.env_id, **config.env_options)  # before the bar: a wrong name shows none
     with tqdm(total=config.steps, unit="step", desc=algorithm) as bar:
 
         def on_progress(steps: int, row: dict[str, float], table: object) -> None:
@@ -84,7 +85,6 @@ def _train_tabular(
 
         result = tabular.ALGORITHMS[algorithm](config, seed, on_progress=on_progress)
         bar.update(config.steps - bar.n)
-    env = make(config.env_id, **config.env_options)
     limit = env.spec.max_episode_steps if env.spec else None
     try:
         score = exact_return(from_env(env), result.policy, horizon=limit)
@@ -161,6 +161,7 @@ def _train_deep(
         raise InvalidArgumentError(
             f"out = {path}: exists; go on with it (--resume {path}), name another file (--out) or delete it"
         )
+    make(config.env_id, **config.env_options).close()  # before the bar: a wrong name shows none
     latest: list[Any] = []
     start = time.perf_counter()
     with tqdm(total=config.steps, unit="step", desc=f"{algorithm} {config.env_id}") as bar:

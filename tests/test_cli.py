@@ -261,3 +261,12 @@ def test_without_torch_the_command_says_what_to_install(
         assert code == 2 and 'pip install "rlcourse[deep]"' in complaint
     code, said, _ = type_in("train", "q_learning", "--steps", "100")
     assert code == 0 and "greedy policy" in said
+
+
+@pytest.mark.parametrize("algorithm", ["q_learning", "dqn"])
+def test_a_wrong_environment_is_one_line_and_no_progress_bar(
+    type_in: Any, here: Path, algorithm: str
+) -> None:
+    code, said, complaint = type_in("train", algorithm, "--env-id", "MountainCar")
+    assert code == 2 and said == "" and list(here.iterdir()) == []
+    assert complaint.startswith("rlcourse: env_id = 'MountainCar'") and complaint.count("\n") == 1

@@ -47,7 +47,7 @@ __all__ = ["Config", "Result", "Run", "double_dqn_loss", "dqn_loss", "load_polic
 
 @dataclass(frozen=True)
 class Config:
-    """What a run is made of; the defaults learn CartPole (chosen on seeds that no contract uses)."""
+    """What a run is made of; the defaults are the plain agent on CartPole, without any repair."""
 
     env_id: str = "CartPole-v1"
     env_options: Mapping[str, Any] = field(default_factory=dict)
