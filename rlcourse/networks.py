@@ -8,10 +8,12 @@ channels]`` through the convolution of Young & Tian 2019 (MinAtar) first.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -28,11 +30,15 @@ from rlcourse.replay import Batch
 
 __all__ = [
     "Actor",
+    "ActorCritic",
     "Dueling",
     "GreedyPolicy",
     "ModePolicy",
     "NoisyLinear",
+    "Normalizer",
     "Plain",
+    "SquashedActor",
+    "TwinCritic",
     "body",
     "check_device",
     "descend",
@@ -238,7 +244,6 @@ class Actor(nn.Module):
         self, observations: Space[Any], actions: Space[Any], hidden: Sequence[int] = (64, 64)
     ) -> None:
         super().__init__()
-        layers, width = body(observations, hidden)
         self.discrete = isinstance(actions, Discrete)
         if isinstance(actions, Discrete) and actions.start == 0:
             outputs = int(actions.n)
@@ -253,14 +258,12 @@ class Actor(nn.Module):
             raise InvalidArgumentError(
                 f"action_space = {actions}: must be Discrete from 0 on, or a bounded vector"
             )
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(width, outputs)
-        nn.init.orthogonal_(self.head.weight, 0.01)  # all actions nearly alike in the beginning
-        nn.init.zeros_(self.head.bias)
+        # So small a head makes all actions nearly alike in the beginning.
+        self.layers = smooth_network(observations, hidden, outputs, last_gain=0.01)
 
     def forward(self, observations: Tensor) -> Categorical | SquashedNormal:
         """The distribution over actions in each of ``B`` states."""
-        out = self.head(self.body(observations))
+        out = self.layers(observations)
         if self.discrete:
             return Categorical(out)
         return SquashedNormal(out, self.log_std, self.low, self.high)
@@ -272,8 +275,162 @@ def value_network(observations: Space[Any], hidden: Sequence[int] = (64, 64)) ->
     >>> value_network(Box(-1, 1, (3,)))(torch.zeros(7, 3)).shape
     torch.Size([7])
     """
+    return smooth_network(observations, hidden, 1, last_gain=1.0).append(nn.Flatten(0))
+
+
+def smooth_network(
+    observations: Space[Any], hidden: Sequence[int], outputs: int, last_gain: float
+) -> nn.Sequential:
+    """Fully connected layers with tanh between them and orthogonal weights, as policy gradients like them.
+
+    Gains of the square root of two and of ``last_gain`` in the last layer, biases of zero (Andrychowicz et
+    al. 2021, and the published code of Schulman et al. 2017).
+    """
     layers, width = body(observations, hidden)
-    return nn.Sequential(*layers, nn.Linear(width, 1), nn.Flatten(0))
+    network = nn.Sequential(
+        *(nn.Tanh() if isinstance(layer, nn.ReLU) else layer for layer in layers),
+        nn.Linear(width, outputs),
+    )
+    linear = [layer for layer in network if isinstance(layer, nn.Linear | nn.Conv2d)]
+    for layer in linear:
+        nn.init.orthogonal_(layer.weight, last_gain if layer is linear[-1] else math.sqrt(2))
+        assert layer.bias is not None
+        nn.init.zeros_(layer.bias)
+    return network
+
+
+class Normalizer(nn.Module):
+    """Observations less their mean, over their deviation, cut at ten; both are learned by counting.
+
+    Before :meth:`count` has seen anything it changes nothing. Part of the network, so that they are saved with
+    it and stand still in a frozen copy.
+
+    >>> normalizer = Normalizer((2,))
+    >>> normalizer.count(torch.tensor([[0.0, 5.0], [4.0, 5.0]]))
+    >>> normalizer(torch.tensor([[4.0, 5.0]]))
+    tensor([[1., 0.]])
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.register_buffer("number", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(*shape, dtype=torch.float64))
+        self.register_buffer("squares", torch.zeros(*shape, dtype=torch.float64))
+        self.number: Tensor  # rows seen
+        self.mean: Tensor  # of them
+        self.squares: Tensor  # sum of squared differences from it
+
+    def count(self, observations: Tensor) -> None:
+        """Take rows ``[B, ...]`` into mean and deviation (Chan et al. 1979, their equation 2.1)."""
+        rows = observations.double()
+        new, here = len(rows), rows.mean(dim=0)
+        gap, total = here - self.mean, self.number + new
+        self.squares += ((rows - here) ** 2).sum(dim=0) + gap**2 * self.number * new / total
+        self.mean += gap * new / total
+        self.number += new
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """``[B, ...]``, normalised."""
+        if self.number == 0:
+            return observations.float()
+        deviation = (self.squares / self.number).sqrt() + 1e-8
+        return ((observations - self.mean) / deviation).clamp(-10, 10).float()
+
+
+class ActorCritic(nn.Module):
+    """A policy and a value of states, with nothing in common but the look at the observation.
+
+    >>> network = ActorCritic(Box(-1, 1, (3,)), Discrete(2))
+    >>> chances, values = network(torch.zeros(7, 3))
+    >>> chances.entropy().shape, values.shape
+    (torch.Size([7]), torch.Size([7]))
+    """
+
+    def __init__(
+        self,
+        observations: Space[Any],
+        actions: Space[Any],
+        hidden: Sequence[int] = (64, 64),
+        *,
+        normalize: bool = False,
+    ) -> None:
+        super().__init__()
+        self.eye = Normalizer(observations.shape or ()) if normalize else nn.Identity()
+        self.actor = Actor(observations, actions, hidden)
+        self.critic = value_network(observations, hidden)
+
+    def forward(self, observations: Tensor) -> tuple[Categorical | SquashedNormal, Tensor]:
+        """The distribution over actions in ``B`` states, and their values ``[B]``."""
+        seen = self.eye(observations)
+        return self.actor(seen), self.critic(seen)
+
+    def policy(self) -> ModePolicy:
+        """The policy as it stands, frozen and without chance."""
+        return ModePolicy(deepcopy(nn.Sequential(self.eye, self.actor)))
+
+
+class SquashedActor(nn.Module):
+    """A policy over a bounded vector of actions, whose mean *and* deviation depend on the state.
+
+    >>> SquashedActor(Box(-1, 1, (3,)), Box(-2, 2, (1,)))(torch.zeros(7, 3)).mode().shape
+    torch.Size([7, 1])
+
+    Raises:
+        InvalidArgumentError: actions of another kind, or a box without bounds.
+    """
+
+    def __init__(
+        self, observations: Space[Any], actions: Space[Any], hidden: Sequence[int] = (256, 256)
+    ) -> None:
+        super().__init__()
+        if not (isinstance(actions, Box) and len(actions.shape) == 1 and actions.is_bounded()):
+            raise InvalidArgumentError(f"action_space = {actions}: must be a bounded vector")
+        layers, width = body(observations, hidden)
+        self.layers = nn.Sequential(*layers, nn.Linear(width, 2 * actions.shape[0]))
+        self.register_buffer("low", torch.from_numpy(actions.low).float())
+        self.register_buffer("high", torch.from_numpy(actions.high).float())
+        self.low: Tensor
+        self.high: Tensor
+
+    def forward(self, observations: Tensor) -> SquashedNormal:
+        """The distribution over actions in each of ``B`` states."""
+        mean, log_std = self.layers(observations).chunk(2, dim=-1)
+        # From -5 to 2, by a curve: at a bound that cuts there would be no way back.
+        return SquashedNormal(mean, 3.5 * log_std.tanh() - 1.5, self.low, self.high)
+
+
+class TwinCritic(nn.Module):
+    """Two values of a state and an action, from two networks that never meet, computed together: ``[2, B]``.
+
+    >>> TwinCritic(Box(-1, 1, (3,)), Box(-2, 2, (1,)))(torch.zeros(7, 3), torch.zeros(7, 1)).shape
+    torch.Size([2, 7])
+    """
+
+    def __init__(
+        self, observations: Space[Any], actions: Space[Any], hidden: Sequence[int] = (256, 256)
+    ) -> None:
+        super().__init__()
+        assert isinstance(actions, Box)
+        low, high = torch.from_numpy(actions.low).float(), torch.from_numpy(actions.high).float()
+        self.register_buffer("middle", (low + high) / 2)
+        self.register_buffer("reach", (high - low) / 2)
+        self.middle: Tensor
+        self.reach: Tensor
+        _, width = body(observations, [])
+        sizes = [width + actions.shape[0], *hidden, 1]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for inputs, outputs in itertools.pairwise(sizes):
+            bound = inputs**-0.5  # as a linear layer of torch's begins
+            self.weights.append(nn.Parameter(torch.empty(2, inputs, outputs).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(2, 1, outputs).uniform_(-bound, bound)))
+
+    def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """``[B, ...]`` and ``[B, D]``, as the environment takes them, to ``[2, B]``."""
+        unit = (actions - self.middle) / self.reach
+        x = torch.cat([observations.float(), unit], dim=1).expand(2, -1, -1)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, functional.relu(x) if layer else x, weight)
+        return x.squeeze(-1)
 
 
 def flatten(network: nn.Module) -> nn.Parameter:
@@ -398,7 +555,7 @@ class GreedyPolicy:
 class ModePolicy:
     """The most probable action of an actor: ``policy(observations [N, ...]) -> actions [N, ...]``."""
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, actor: nn.Module) -> None:
         self.network = actor
         self.device = next(actor.parameters()).device
 

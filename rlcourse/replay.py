@@ -24,7 +24,7 @@ from rlcourse.errors import (
 )
 from rlcourse.mdp import Floats, Ints
 
-__all__ = ["Batch", "PrioritizedReplay", "SumTree", "UniformReplay"]
+__all__ = ["Batch", "PrioritizedReplay", "SumTree", "UniformReplay", "VectorActionReplay"]
 
 
 class Batch(NamedTuple):
@@ -151,6 +151,23 @@ class UniformReplay:
         check_positive("batch_size", batch_size)
         if not self.added:
             raise InvalidArgumentError("sample from an empty replay: add a transition first")
+
+
+class VectorActionReplay(UniformReplay):
+    """The same for actions that are vectors.
+
+    Args:
+        capacity: transitions kept; a multiple of ``num_envs``.
+        space: one observation's.
+        actions: one action's.
+        options: as for :class:`UniformReplay`.
+    """
+
+    def __init__(
+        self, capacity: int, space: Space[Any], actions: Space[Any], **options: Any
+    ) -> None:
+        super().__init__(capacity, space, **options)
+        self.action = np.zeros((self.capacity, *(actions.shape or ())), actions.dtype)
 
 
 class SumTree:

@@ -12,7 +12,16 @@ from rlcourse.envs.vector import Step, Stepper, make, make_vector
 from rlcourse.errors import InvalidArgumentError, check_positive
 from rlcourse.mdp import Bools, Floats
 
-__all__ = ["Episodes", "Progress", "VectorEpisodes", "Whole", "WholeEpisodes"]
+__all__ = [
+    "Act",
+    "Episodes",
+    "Progress",
+    "Segment",
+    "Segments",
+    "VectorEpisodes",
+    "Whole",
+    "WholeEpisodes",
+]
 
 # Called after episodes have ended: (environment steps, the newest log row, what has been learned so far).
 Progress = Callable[[int, dict[str, float], Any], None]
@@ -142,6 +151,47 @@ class VectorEpisodes:
         self.envs.close()
 
 
+Act = Callable[[Any], tuple[Any, Any]]  # observations [N, ...] -> raw actions and actions
+
+
+class Segment(NamedTuple):
+    """``T`` steps of ``N`` environments, time first; every field is an array ``[T, N, ...]``."""
+
+    obs: Any
+    raw: Any  # actions as the policy drew them, before they were made fit for the environment
+    reward: Floats
+    terminated: Bools
+    boundary: Bools  # an end or a time limit
+    next_obs: Any  # the true successor
+
+
+class Segments(VectorEpisodes):
+    """Steps environments with actions of any kind, and hands out stretches of their experience.
+
+    >>> segments = Segments("CartPole-v1", {}, num_envs=2, seed=0)
+    >>> segments.play(lambda obs: (np.ones(2, int), np.ones(2, int)), steps=3).reward.shape
+    (3, 2)
+    """
+
+    def __init__(self, env_id: str, options: Mapping[str, Any], num_envs: int, seed: int) -> None:
+        self.env_id, self.options, self.num_envs, self.seed = env_id, options, num_envs, seed
+        self.steps = 0
+        self.log: list[dict[str, float]] = []
+        self.note: dict[str, float] = {}
+        self.envs = self._begin()
+        self.observation_space = self.envs.envs.single_observation_space
+        self.action_space = self.envs.envs.single_action_space
+
+    def play(self, act: Act, steps: int) -> Segment:
+        """So many steps in each environment; the next stretch begins where this one stops."""
+        rows = []
+        for _ in range(steps):
+            raw, action = act(self.obs)
+            step = self.step(action)
+            rows.append((step.obs, raw, step.reward, step.terminated, step.boundary, step.next_obs))
+        return Segment(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
 class Whole(NamedTuple):
     """``N`` whole episodes, time first, the short ones padded to the length ``T`` of the longest."""
 
@@ -157,13 +207,16 @@ class WholeEpisodes:
     """Plays whole episodes in several environments, all of them from a new start to the end.
 
     Learners that weigh an action by all that follows need the end. Whoever stopped at the first
-    finished episodes would prefer short ones, so each environment plays exactly one.
+    finished episodes would prefer short ones, so each environment plays exactly one. How a batch
+    begins follows from the seed and the steps before it, so that a run can be resumed.
 
     >>> episodes = WholeEpisodes("CartPole-v1", {}, num_envs=3, seed=0)
     >>> batch = episodes.play(lambda obs: (np.ones(len(obs), int), np.ones(len(obs), int)))
     >>> batch.reward.shape[1], batch.terminated.all(), bool(batch.running.sum() == episodes.steps)
-    (3, True, True)
+    (3, np.True_, True)
     """
+
+    kept = ("steps", "log", "note")
 
     def __init__(self, env_id: str, options: Mapping[str, Any], num_envs: int, seed: int) -> None:
         self.envs = [
@@ -171,15 +224,15 @@ class WholeEpisodes:
         ]
         self.observation_space = self.envs[0].observation_space
         self.action_space = self.envs[0].action_space
-        words = np.random.SeedSequence(seed).generate_state(num_envs)
-        self.seeds: list[int | None] = [int(word) & 0x7FFFFFFF for word in words]
-        self.steps = 0
+        self.seed, self.steps = seed, 0
         self.log: list[dict[str, float]] = []
+        self.note: dict[str, float] = {}
 
-    def play(self, act: Callable[[Any], tuple[Any, Any]]) -> Whole:
-        """One episode in every environment; ``act`` maps observations to raw actions and actions."""
-        now = np.stack([env.reset(seed=s)[0] for env, s in zip(self.envs, self.seeds, strict=True)])
-        self.seeds = [None] * len(self.envs)  # one seed an environment, not one an episode
+    def play(self, act: Act) -> Whole:
+        """One episode in every environment."""
+        words = np.random.SeedSequence([self.seed, self.steps]).generate_state(len(self.envs))
+        starts = zip(self.envs, words, strict=True)
+        now = np.stack([env.reset(seed=int(word) & 0x7FFFFFFF)[0] for env, word in starts])
         alive, terminated = np.ones(len(now), bool), np.zeros(len(now), bool)
         rows: list[tuple[Any, Any, Floats, Bools]] = []
         while alive.any():
@@ -193,7 +246,7 @@ class WholeEpisodes:
         self.steps += int(runnings.sum())
         for total, length in zip(rewards.sum(axis=0), runnings.sum(axis=0), strict=True):
             row = {"step": self.steps, "return": float(total), "length": int(length)}
-            self.log.append(row)
+            self.log.append({**row, **self.note})
         return Whole(obs, raws, rewards, runnings, terminated, now)
 
     def close(self) -> None:
