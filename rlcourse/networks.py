@@ -421,7 +421,9 @@ class TwinCritic(nn.Module):
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for inputs, outputs in itertools.pairwise(sizes):
             bound = inputs**-0.5  # as a linear layer of torch's begins
-            self.weights.append(nn.Parameter(torch.empty(2, inputs, outputs).uniform_(-bound, bound)))
+            self.weights.append(
+                nn.Parameter(torch.empty(2, inputs, outputs).uniform_(-bound, bound))
+            )
             self.biases.append(nn.Parameter(torch.empty(2, 1, outputs).uniform_(-bound, bound)))
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:

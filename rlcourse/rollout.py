@@ -219,9 +219,7 @@ class WholeEpisodes:
     kept = ("steps", "log", "note")
 
     def __init__(self, env_id: str, options: Mapping[str, Any], num_envs: int, seed: int) -> None:
-        self.envs = [
-            make(env_id, **options) for _ in range(check_positive("num_envs", num_envs))
-        ]
+        self.envs = [make(env_id, **options) for _ in range(check_positive("num_envs", num_envs))]
         self.observation_space = self.envs[0].observation_space
         self.action_space = self.envs[0].action_space
         self.seed, self.steps = seed, 0

@@ -10,9 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from scipy.integrate import quad
-from torch import distributions as D
+from torch import distributions
 
 from rlcourse.distributions import Categorical, SquashedNormal, project
 
@@ -145,9 +144,12 @@ def test_squashed_log_prob_equals_torchs_own_transformed_distribution() -> None:
     low, high = torch.tensor([-2.0, 0.0, 1.0]).double(), torch.tensor([2.0, 1.0, 4.0]).double()
     ours = SquashedNormal(mean, log_std, low, high)
     raw = mean + log_std.exp() * torch.randn(5, 3, generator=rng, dtype=torch.float64)
-    theirs = D.TransformedDistribution(
-        D.Normal(mean, log_std.exp()),
-        [D.TanhTransform(), D.AffineTransform((low + high) / 2, (high - low) / 2)],
+    theirs = distributions.TransformedDistribution(
+        distributions.Normal(mean, log_std.exp()),
+        [
+            distributions.TanhTransform(),
+            distributions.AffineTransform((low + high) / 2, (high - low) / 2),
+        ],
     )
     torch.testing.assert_close(ours.log_prob(raw), theirs.log_prob(ours.act(raw)).sum(-1))
 
@@ -163,7 +165,7 @@ def test_squashed_log_prob_is_finite_where_the_tanh_is_flat() -> None:
 
 def test_categorical_equals_torchs_own() -> None:
     logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
-    ours, theirs = Categorical(logits), D.Categorical(logits=logits)
+    ours, theirs = Categorical(logits), distributions.Categorical(logits=logits)
     action = torch.tensor([0, 1, 2, 3, 0, 1])
     torch.testing.assert_close(ours.log_prob(action), theirs.log_prob(action))
     torch.testing.assert_close(ours.entropy(), theirs.entropy())

@@ -62,7 +62,7 @@ def estimate(path: list[tuple[int, int, float]], baseline: np.ndarray) -> np.nda
     log_prob = theta.log_softmax(dim=1)[s, a]
     togo = r.double().flip(0).cumsum(0).flip(0)
     advantages = togo - torch.tensor(baseline)[s]
-    loss = policy_loss(log_prob[:, None], advantages[:, None], torch.ones(len(s), 1))
+    loss = policy_loss(log_prob, advantages, episodes=1)
     loss.backward()
     return -theta.grad.numpy()
 
@@ -100,7 +100,9 @@ def test_whole_episodes_are_whole() -> None:
     lengths = batch.running.sum(axis=0)
     assert (batch.running == (np.arange(len(batch.running))[:, None] < lengths)).all()
     assert (batch.reward.sum(axis=0) == lengths).all() and batch.terminated.all()
-    assert (np.abs(batch.last_obs[:, 2]) > 0.2094).all() or (np.abs(batch.last_obs[:, 0]) > 2.4).any()
+    assert (np.abs(batch.last_obs[:, 2]) > 0.2094).all() or (
+        np.abs(batch.last_obs[:, 0]) > 2.4
+    ).any()
     assert episodes.steps == lengths.sum()
     again = WholeEpisodes("CartPole-v1", {}, num_envs=4, seed=0)
     same = again.play(lambda obs: (np.zeros(len(obs), int), np.zeros(len(obs), int)))

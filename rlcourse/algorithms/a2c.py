@@ -4,7 +4,8 @@ Papers: Mnih et al. 2016 (A3C, algorithm S3; A2C is what remains when its worker
 Schulman et al. 2016 in the place of the n-step advantage, which is :math:`\lambda = 1`. After every ``horizon``
 steps one step is taken down the gradient of
 
-.. math:: -\log \pi(A \mid S; \theta)\, \hat A + c_v\, \tfrac12 \bigl(\hat G - V(S; \theta_v)\bigr)^2 - c_e\, H(\pi(\cdot \mid S; \theta))
+.. math:: -\log \pi(A \mid S; \theta)\, \hat A + \tfrac{c_v}{2} \bigl(\hat G - V(S; \theta_v)\bigr)^2
+          - c_e\, H(\pi(\cdot \mid S; \theta))
 
 where :math:`\hat A` and the target :math:`\hat G = \hat A + V` count as constants.
 
@@ -102,7 +103,7 @@ def actor_critic_loss(
     value_weight: float,
     entropy_weight: float,
 ) -> Tensor:
-    r""":math:`-\log \pi\, \hat A + \tfrac{c_v}{2} (\hat G - V)^2 - c_e H`, all ``[B]``; :math:`\hat A = \hat G - V`."""
+    r"""The sum of :math:`-\log \pi\, \hat A`, value loss and entropy bonus, with :math:`\hat A = \hat G - V`; ``[B]``."""
     assert log_prob.shape == entropy.shape == values.shape == returns.shape
     advantages = (returns - values).detach()
     value = (returns - values) ** 2 / 2

@@ -63,10 +63,11 @@ class Shared:
     """What all workers read and write: plain memory, and no lock that a killed worker could keep."""
 
     def __init__(self, weights: Tensor, workers: int) -> None:
-        self.weights = weights.share_memory_()
-        self.squares = torch.zeros_like(weights).share_memory_()
-        self.steps = torch.zeros(workers, dtype=torch.int64).share_memory_()  # one place for each
-        self.stop = torch.zeros(1, dtype=torch.bool).share_memory_()
+        self.weights, self.squares = weights, torch.zeros_like(weights)
+        self.steps = torch.zeros(workers, dtype=torch.int64)  # one place for each
+        self.stop = torch.zeros(1, dtype=torch.bool)
+        for tensor in vars(self).values():
+            tensor.share_memory_()
 
     def apply(self, gradient: Tensor, config: Config) -> None:
         """One step of RMSProp on the shared weights, at most ``max_grad_norm`` long."""
@@ -76,9 +77,7 @@ class Shared:
         gradient = gradient * min(1.0, config.max_grad_norm / (norm + 1e-12))
         share = min(1.0, int(self.steps.sum()) / config.steps)
         rate = config.learning_rate + share * (config.learning_rate_end - config.learning_rate)
-        self.squares.mul_(config.rms_decay).addcmul_(
-            gradient, gradient, value=1 - config.rms_decay
-        )
+        self.squares.mul_(config.rms_decay).addcmul_(gradient, gradient, value=1 - config.rms_decay)
         self.weights.addcdiv_(gradient, self.squares.sqrt().add_(config.rms_epsilon), value=-rate)
 
 

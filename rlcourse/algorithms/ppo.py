@@ -3,7 +3,7 @@ r"""Proximal policy optimisation: several epochs over one batch, held near the p
 Papers: Schulman et al. 2017 (PPO, equation 7), Schulman et al. 2016 (GAE, equation 16). With
 :math:`r(\theta) = \pi(A \mid S; \theta) / \pi(A \mid S; \theta_\text{old})` the objective is
 
-.. math:: \mathbb{E}\bigl[\min\bigl(r \hat A,\ \operatorname{clip}(r, 1 - \epsilon, 1 + \epsilon)\,\hat A\bigr)\bigr]
+.. math:: \mathbb{E}\left[\min\left(r \hat A, \operatorname{clip}(r, 1 - \epsilon, 1 + \epsilon)\, \hat A\right)\right]
 
 plus a value loss and an entropy bonus.
 
@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,9 +103,7 @@ class Result:
 Loss = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 
-def clipped_loss(
-    log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, clip: float
-) -> Tensor:
+def clipped_loss(log_prob: Tensor, old_log_prob: Tensor, advantages: Tensor, clip: float) -> Tensor:
     r"""Minus :math:`\min(r \hat A, \operatorname{clip}(r, 1 - \epsilon, 1 + \epsilon) \hat A)`; all ``[B]``."""
     assert log_prob.shape == old_log_prob.shape == advantages.shape
     ratio = (log_prob - old_log_prob).exp()
@@ -139,9 +136,7 @@ class Run:
         self.episodes = Segments(config.env_id, options, config.num_envs, random.env)
         spaces = self.episodes.observation_space, self.episodes.action_space
         with seeded(random.network):
-            network = ActorCritic(
-                *spaces, config.hidden, normalize=config.normalize_observations
-            )
+            network = ActorCritic(*spaces, config.hidden, normalize=config.normalize_observations)
         self.network = network.to(device)
         self.weights = flatten(self.network)
         self.optimizer = torch.optim.Adam([self.weights], eps=config.adam_epsilon, fused=True)
@@ -231,7 +226,7 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
     for _ in range(config.epochs):
         order = torch.from_numpy(run.shuffle.permutation(count)).to(run.device)
         moved = []
-        for rows in order.split(config.batch_size):
+        for rows in torch.split(order, config.batch_size):
             chances, values = network(obs[rows])
             log_prob, gain = chances.log_prob(raw[rows]), gains[rows]
             if config.normalize_advantages:

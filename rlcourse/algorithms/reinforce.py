@@ -8,15 +8,16 @@ The gradient of the expected return is the expectation of
 
 for every :math:`b_t` that does not look at :math:`A_t` or at what it leads to.
 
-Deviations from Williams 1992: Adam; the mean over a batch of whole episodes; the factor :math:`\gamma^t` before the
-:math:`t`-th term is left out, as everybody does: with :math:`\gamma < 1` what is followed is then no gradient of any
-objective (Nota & Thomas 2020). A time limit that strikes counts as worth the baseline's guess if there is a
+Deviations from Williams 1992: Adam; the mean over a batch of whole episodes; the factor :math:`\gamma^t` before
+the :math:`t`-th term is left out, as everybody does: with :math:`\gamma < 1` what is followed is then no
+gradient of any objective (Nota & Thomas 2020). A time limit that strikes counts as worth the baseline's guess if there is a
 learned one, else as worth nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlcourse.checkpoint import Checkpoint, read_config, restore
 from rlcourse.errors import (
     InvalidArgumentError,
     check_fraction,
@@ -32,13 +34,20 @@ from rlcourse.errors import (
     check_positive,
 )
 from rlcourse.mdp import Bools, Floats
-from rlcourse.networks import Actor, ModePolicy, check_device, descend, flatten, seeded
-from rlcourse.networks import value_network
+from rlcourse.networks import (
+    Actor,
+    ModePolicy,
+    check_device,
+    descend,
+    flatten,
+    seeded,
+    value_network,
+)
 from rlcourse.returns import discounted_returns
 from rlcourse.rollout import Progress, Whole, WholeEpisodes
 from rlcourse.seeding import streams
 
-__all__ = ["Config", "Result", "Run", "batch_baseline", "policy_loss", "train"]
+__all__ = ["Config", "Result", "Run", "batch_baseline", "load_policy", "policy_loss", "train"]
 
 BASELINES = ("none", "batch", "learned")
 
@@ -60,6 +69,7 @@ class Config:
     normalize: bool = True  # divide the advantages of a batch by their deviation
     entropy: float = 0.0  # weight of the entropy bonus
     hidden: tuple[int, ...] = (64, 64)  # units of the fully connected layers
+    checkpoint_every: int = 32  # batches between points from which a run can be resumed
 
     def __post_init__(self) -> None:
         check_fraction("gamma", self.gamma)
@@ -72,7 +82,7 @@ class Config:
         put = partial(object.__setattr__, self)  # so that 8.0 or a list, say from a file, is mended
         sizes = self.hidden if isinstance(self.hidden, list | tuple) else (self.hidden,)
         put("hidden", tuple(check_positive("hidden", size) for size in sizes))
-        for name in ("steps", "num_envs", "value_updates"):
+        for name in ("steps", "num_envs", "value_updates", "checkpoint_every"):
             put(name, check_positive(name, getattr(self, name)))
 
 
@@ -88,18 +98,20 @@ class Result:
 
 # --- the losses ------------------------------------------------------------------------------------
 
+# Of log-probabilities [B], advantages [B] and the number of episodes: a loss.
+Loss = Callable[[Tensor, Tensor, int], Tensor]
 
-def policy_loss(log_prob: Tensor, advantages: Tensor, running: Tensor) -> Tensor:
+
+def policy_loss(log_prob: Tensor, advantages: Tensor, episodes: int) -> Tensor:
     r"""Minus :math:`\frac1N \sum_n \sum_t \log \pi(A_t \mid S_t)\,\hat A_t`, whose gradient is the estimate.
 
     Args:
-        log_prob: ``[T, N]``.
-        advantages: ``[T, N]``; a constant to the gradient.
-        running: ``[T, N]``, false after an episode's end.
+        log_prob: of the actions of all steps of ``episodes`` episodes, ``[B]``.
+        advantages: ``[B]``; constants to the gradient.
+        episodes: how many they are.
     """
-    assert log_prob.shape == advantages.shape == running.shape
-    episodes = running.shape[1]
-    return -(running * log_prob * advantages.detach()).sum() / episodes
+    assert log_prob.shape == advantages.shape
+    return -(log_prob * advantages.detach()).sum() / episodes
 
 
 def batch_baseline(returns: Floats, running: Bools) -> Floats:
@@ -121,10 +133,13 @@ def batch_baseline(returns: Floats, running: Bools) -> Floats:
 
 
 class Run:
-    """All of a run that changes."""
+    """All of a run that changes; ``kept`` is what a checkpoint holds."""
+
+    algorithm = "reinforce"
+    kept = (*("actor", "critic", "optimizer", "critic_optimizer", "episodes", "dice", "updates"),)
 
     def __init__(self, config: Config, seed: int, device: str) -> None:
-        self.config, self.device = config, check_device(device)
+        self.config, self.seed, self.device, self.updates = config, seed, check_device(device), 0
         random = streams(seed)
         options = config.env_options
         self.episodes = WholeEpisodes(config.env_id, options, config.num_envs, random.env)
@@ -133,8 +148,10 @@ class Run:
             self.actor = Actor(*spaces, config.hidden).to(device)
             self.critic = value_network(spaces[0], config.hidden).to(device)
         self.weights, self.critic_weights = flatten(self.actor), flatten(self.critic)
-        self.optimizer = torch.optim.Adam([self.weights], fused=True)
-        self.critic_optimizer = torch.optim.Adam([self.critic_weights], fused=True)
+        self.optimizer, self.critic_optimizer = (
+            torch.optim.Adam([weights], fused=True)
+            for weights in (self.weights, self.critic_weights)
+        )
         self.dice = torch.Generator(device)
         self.dice.manual_seed(int(random.exploration.integers(2**62)))
 
@@ -147,8 +164,6 @@ class Run:
 
     def policy(self) -> ModePolicy:
         """The policy as it stands, frozen and without chance."""
-        from copy import deepcopy
-
         return ModePolicy(deepcopy(self.actor))
 
 
@@ -156,10 +171,13 @@ def train(
     config: Config,
     seed: int = 0,
     *,
+    loss: Loss = policy_loss,
     device: str = "cpu",
     on_progress: Progress | None = None,
+    on_checkpoint: Callable[[Run], None] | None = None,
+    resume: Checkpoint | None = None,
 ) -> Result:
-    """Learn from batches of whole episodes.
+    """Learn from batches of whole episodes; hand in your own loss and it trains a real agent.
 
     >>> train(Config(steps=512, num_envs=4)).policy(np.zeros((3, 4), np.float32)).shape
     (3,)
@@ -168,66 +186,65 @@ def train(
         DivergenceError: a loss or its gradient is no longer finite.
     """
     run = Run(config, seed, device)
+    if resume is not None:
+        restore(run, resume)
     episodes = run.episodes
     while episodes.steps < config.steps:
-        batch = episodes.play(run.act)
-        update(run, batch)
+        update(run, episodes.play(run.act), loss)
         if on_progress:
             on_progress(episodes.steps, episodes.log[-1], run)
+        if on_checkpoint and run.updates % config.checkpoint_every == 0:
+            on_checkpoint(run)
+    if on_checkpoint:
+        on_checkpoint(run)
     episodes.close()
     return Result(run.policy(), episodes.log, config, seed)
 
 
-def update(run: Run, batch: Whole) -> None:
+def update(run: Run, batch: Whole, loss: Loss) -> None:
     """One step up the gradient of the expected return, and some for the baseline."""
     config, running = run.config, batch.running
-    time, count = running.shape
-    here = running.reshape(-1)  # only states that were visited
-    obs = torch.from_numpy(batch.obs.reshape(time * count, *batch.obs.shape[2:])[here])
-    raw = torch.from_numpy(batch.raw.reshape(time * count, *batch.raw.shape[2:])[here])
-    obs, raw = obs.to(run.device), raw.to(run.device)
+    lengths, count = running.sum(axis=0), running.shape[1]
+    last = np.arange(len(running))[:, None] == lengths - 1  # [T, N]
 
-    limit = np.zeros((time, count))  # what lies beyond a time limit
-    values = np.zeros((time, count))
-    if config.baseline == "learned":
+    def visited(array: Any) -> Tensor:
+        return torch.from_numpy(array[running]).to(run.device)  # [B, ...]
+
+    obs, raw = visited(batch.obs), visited(batch.raw)
+    learned = config.baseline == "learned"
+    values, beyond = np.zeros(running.shape), np.zeros(count)
+    if learned:
         with torch.no_grad():
-            beyond = run.critic(torch.from_numpy(batch.last_obs).to(run.device)).cpu().numpy()
             values[running] = run.critic(obs).cpu().numpy()
-        limit[-1] = np.where(batch.terminated, 0.0, beyond)
-    last = running & ~np.vstack([running[1:], np.zeros((1, count), bool)])
-    limit = np.where(last, limit[-1], 0.0)
-    discounts = config.gamma * (running & ~(last & batch.terminated))
-    returns = discounted_returns(batch.reward, discounts, limit, boundaries=last)
-
+            beyond = run.critic(torch.from_numpy(batch.last_obs).to(run.device)).cpu().numpy()
+    returns = discounted_returns(
+        batch.reward, config.gamma * ~(last & batch.terminated), last * beyond, last
+    )
     baseline = batch_baseline(returns, running) if config.baseline == "batch" else values
-    advantages = np.where(running, returns - baseline, 0.0)
+    advantages = visited(returns - baseline).float()
     if config.normalize:
-        advantages = np.where(running, advantages / (advantages[running].std() + 1e-8), 0.0)
+        advantages = advantages / (advantages.std() + 1e-8)
 
     share = min(1.0, run.episodes.steps / config.steps)
     rate = config.learning_rate + share * (config.learning_rate_end - config.learning_rate)
+    down = partial(descend, learning_rate=rate, max_norm=config.max_grad_norm)
     chances = run.actor(obs)
-    log_prob, entropy = chances.log_prob(raw), chances.entropy()
-    flat = torch.from_numpy(advantages[running]).float().to(run.device)
-    loss = policy_loss(log_prob[:, None], flat[:, None], torch.ones_like(flat, dtype=bool)[:, None])
-    descend(
-        loss / count - config.entropy * entropy.mean(),
-        run.weights,
-        run.optimizer,
-        rate,
-        config.max_grad_norm,
-        facts={"step": run.episodes.steps, "obs": obs, "advantages": flat},
-    )
-    if config.baseline == "learned":
-        wanted = torch.from_numpy(returns[running]).float().to(run.device)
-        for _ in range(config.value_updates):
-            error = run.critic(obs) - wanted
-            facts = {"step": run.episodes.steps, "obs": obs, "returns": wanted}
-            descend(
-                (error**2).mean() / 2,
-                run.critic_weights,
-                run.critic_optimizer,
-                rate,
-                config.max_grad_norm,
-                facts=facts,
-            )
+    total = loss(chances.log_prob(raw), advantages, count)
+    if config.entropy:
+        total = total - config.entropy * chances.entropy().sum() / count
+    facts = {"step": run.episodes.steps, "obs": obs, "advantages": advantages}
+    run.episodes.note = {"loss": down(total, run.weights, run.optimizer, facts=facts)}
+    wanted = visited(returns).float()
+    for _ in range(config.value_updates if learned else 0):
+        error = ((run.critic(obs) - wanted) ** 2).mean() / 2
+        facts = {"step": run.episodes.steps, "obs": obs, "returns": wanted}
+        down(error, run.critic_weights, run.critic_optimizer, facts=facts)
+    run.updates += 1
+
+
+def load_policy(kept: Checkpoint) -> ModePolicy:
+    """The frozen policy of a checkpoint."""
+    run = Run(read_config(Config, kept, "reinforce"), kept.seed, "cpu")
+    restore(run, kept, only=("actor",))
+    run.episodes.close()
+    return run.policy()

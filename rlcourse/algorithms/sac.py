@@ -114,7 +114,8 @@ def critic_loss(
         y = batch.reward + batch.discount * soft  # [B]
     q = critics(batch.obs, batch.action)  # [2, B]
     assert y.shape == q[0].shape
-    return ((q - y) ** 2).sum(dim=0) / 2
+    losses: Tensor = ((q - y) ** 2).sum(dim=0) / 2
+    return losses
 
 
 def actor_loss(
@@ -162,9 +163,8 @@ class Run:
             for weights in (self.actor_weights, self.critic_weights, self.alpha_weights)
         )
         half = (self.actor.high - self.actor.low) / 2
-        self.target_entropy = config.target_entropy
-        if self.target_entropy is None:
-            self.target_entropy = float(half.log().sum() - len(half))
+        usual = float(half.log().sum() - len(half))
+        self.target_entropy = usual if config.target_entropy is None else config.target_entropy
         memory = partial(VectorActionReplay, num_envs=config.num_envs, gamma=config.gamma)
         self.replay = memory(config.replay_size, *spaces, rng=random.replay)
         self.dice = torch.Generator(device)
