@@ -103,7 +103,7 @@ def actor_critic_loss(
     value_weight: float,
     entropy_weight: float,
 ) -> Tensor:
-    r"""The sum of :math:`-\log \pi\, \hat A`, value loss and entropy bonus, with :math:`\hat A = \hat G - V`; ``[B]``."""
+    r"""Policy, value and entropy terms, with :math:`\hat A = \hat G - V`: losses ``[B]``."""
     assert log_prob.shape == entropy.shape == values.shape == returns.shape
     advantages = (returns - values).detach()
     value = (returns - values) ** 2 / 2

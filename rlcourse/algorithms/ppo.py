@@ -3,7 +3,8 @@ r"""Proximal policy optimisation: several epochs over one batch, held near the p
 Papers: Schulman et al. 2017 (PPO, equation 7), Schulman et al. 2016 (GAE, equation 16). With
 :math:`r(\theta) = \pi(A \mid S; \theta) / \pi(A \mid S; \theta_\text{old})` the objective is
 
-.. math:: \mathbb{E}\left[\min\left(r \hat A, \operatorname{clip}(r, 1 - \epsilon, 1 + \epsilon)\, \hat A\right)\right]
+.. math:: \mathbb{E}\bigl[\min\bigl(r \hat A,
+          \operatorname{clip}(r, 1 - \epsilon, 1 + \epsilon)\, \hat A\bigr)\bigr]
 
 plus a value loss and an entropy bonus.
 

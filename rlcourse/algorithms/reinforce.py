@@ -10,8 +10,8 @@ for every :math:`b_t` that does not look at :math:`A_t` or at what it leads to.
 
 Deviations from Williams 1992: Adam; the mean over a batch of whole episodes; the factor :math:`\gamma^t` before
 the :math:`t`-th term is left out, as everybody does: with :math:`\gamma < 1` what is followed is then no
-gradient of any objective (Nota & Thomas 2020). A time limit that strikes counts as worth the baseline's guess if there is a
-learned one, else as worth nothing.
+gradient of any objective (Nota & Thomas 2020). A time limit that strikes counts as worth the baseline's guess
+if there is a learned one, else as worth nothing.
 """
 
 from __future__ import annotations
