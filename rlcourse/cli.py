@@ -32,14 +32,15 @@ from rlcourse.statistics import bootstrap_interval, iqm
 
 __all__ = ["main"]
 
-DEEP = ("dqn", "rainbow")  # algorithms that need torch
+DEEP = ("dqn", "rainbow", "reinforce", "a2c", "a3c", "ppo", "sac")  # algorithms that need torch
 
 
 def train(algorithm: tyro.conf.Positional[str], /) -> None:
     """Train an agent: ``rlcourse train ALGORITHM --help`` tells its settings.
 
     Args:
-        algorithm: q_learning, sarsa, expected_sarsa, double_q_learning, n_step_sarsa, dqn or rainbow.
+        algorithm: q_learning, sarsa, expected_sarsa, double_q_learning, n_step_sarsa, dqn, rainbow,
+            reinforce, a2c, a3c, ppo or sac.
     """
     _train(algorithm, [])  # main() has taken every call with settings
 
@@ -311,7 +312,7 @@ def _settings(algorithm: str, arguments: list[str]) -> Any:
         return checkpoint.read_config(module.Config, kept, algorithm)
     env_id = given.get("--env-id", module.Config().env_id)
     for contract in contracts().values():
-        plain = contract.measure == "deep.played_return"
+        plain = contract.measure in ("deep.played_return", "policies.played_return")
         asked = (contract.options.get("algorithm", "dqn"), contract.config.get("env_id"))
         if plain and asked == (algorithm, env_id):
             return module.Config(**contract.config)

@@ -1,0 +1,95 @@
+"""What contracts measure on learned policies: ``measure(config, seed, **options) -> (score, extra)``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rlcourse.algorithms import a2c, a3c, ppo, reinforce, sac
+from rlcourse.evaluation import play
+
+__all__ = ["played_return", "seconds_to"]
+
+Measured = tuple[float, dict[str, Any]]
+POINTS = 20  # points of a stored learning curve
+ALGORITHMS: dict[str, Any] = {
+    "reinforce": reinforce,
+    "a2c": a2c,
+    "a3c": a3c,
+    "ppo": ppo,
+    "sac": sac,
+}
+
+
+def played_return(
+    config: Mapping[str, Any],
+    seed: int,
+    *,
+    algorithm: str,
+    episodes: int = 100,
+    curve_episodes: int = 20,
+) -> Measured:
+    """The mean return of the frozen policy without chance, over whole episodes that it has never seen.
+
+    Beside it, at as many points as a curve has, the same of fewer episodes.
+    """
+    module = ALGORITHMS[algorithm]
+    settings = module.Config(**config)
+    checkpoints = np.linspace(0, settings.steps, POINTS + 1)[1:]
+    curve: list[float] = []
+
+    def note(policy: Any) -> None:
+        curve.append(_mean(policy, settings, curve_episodes, seed))
+
+    def watch(steps: int, row: dict[str, float], run: Any) -> None:
+        while len(curve) < POINTS and steps >= checkpoints[len(curve)]:
+            note(run.policy())
+
+    result = module.train(settings, seed, on_progress=watch)
+    while len(curve) < POINTS:  # the last episodes may have been cut by the budget
+        note(result.policy)
+    x = [float(point) for point in checkpoints]
+    return _mean(result.policy, settings, episodes, seed), {"x": x, "curves": curve}
+
+
+def seconds_to(
+    config: Mapping[str, Any],
+    seed: int,
+    *,
+    algorithm: str,
+    target: float,
+    every: int,
+    episodes: int = 20,
+) -> Measured:
+    """Seconds of wall clock from nothing until an evaluation reaches ``target``, evaluations included.
+
+    A run that never does counts as ten times what it took.
+    """
+    start = time.perf_counter()
+    module = ALGORITHMS[algorithm]
+    settings = module.Config(**config)
+    reached: list[float] = []
+    checked = [0]
+
+    def watch(steps: int, row: dict[str, float], run: Any) -> None:
+        if steps >= checked[0] + every:
+            checked[0] = steps
+            if _mean(run.policy(), settings, episodes, seed) >= target:
+                reached[:] = [time.perf_counter() - start, float(steps)]
+                raise StopIteration
+
+    try:
+        module.train(settings, seed, on_progress=watch)
+    except StopIteration:
+        return reached[0], {"steps": reached[1]}
+    return 10 * (time.perf_counter() - start), {"steps": float(settings.steps)}
+
+
+def _mean(policy: Any, settings: Any, episodes: int, seed: int) -> float:
+    width = min(episodes, 20)
+    options = settings.env_options
+    returns = play(policy, settings.env_id, episodes=episodes, num_envs=width, seed=seed, **options)
+    return float(returns.mean())
