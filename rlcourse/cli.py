@@ -325,7 +325,10 @@ def _require_torch() -> None:
 
 
 def evidence_run(
-    ids: tyro.conf.Positional[tuple[str, ...]] = (), all: bool = False, jobs: int = 1
+    ids: tyro.conf.Positional[tuple[str, ...]] = (),
+    all: bool = False,
+    jobs: int = 1,
+    cluster: str | None = None,
 ) -> None:
     """Measure contracts and store the results; an interrupted run goes on where it stopped.
 
@@ -333,6 +336,7 @@ def evidence_run(
         ids: the contracts.
         all: every contract that is missing, stale or failed.
         jobs: seeds measured side by side.
+        cluster: a Ray cluster's address to spread the seeds over, or local for one on this machine.
     """
     if not ids and not all:
         raise InvalidArgumentError("ids: name at least one contract, or say --all")
@@ -341,7 +345,7 @@ def evidence_run(
             raise InvalidArgumentError(f"ids = {name!r}: must be among {', '.join(contracts())}")
     wanted = ids or tuple(row.contract.id for row in check() if row.state != "met")
     for name in wanted:
-        _print_row(run(name, jobs=jobs))
+        _print_row(run(name, jobs=jobs, cluster=cluster))
 
 
 def evidence_check() -> None:

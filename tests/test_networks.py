@@ -17,10 +17,16 @@ from torch.nn.functional import one_hot
 from rlcourse import networks
 from rlcourse.errors import DivergenceError, InvalidArgumentError
 from rlcourse.networks import (
+    Actor,
+    ActorCritic,
     Dueling,
     GreedyPolicy,
+    ModePolicy,
     NoisyLinear,
+    Normalizer,
     Plain,
+    SquashedActor,
+    TwinCritic,
     check_device,
     descend,
     flatten,
@@ -28,6 +34,7 @@ from rlcourse.networks import (
     reset_noise,
     seeded,
     tensors,
+    value_network,
 )
 from rlcourse.replay import Batch
 
@@ -464,3 +471,181 @@ def test_acting_leaves_no_graph_and_no_gradient() -> None:
 
 def test_the_names_on_offer_are_there() -> None:
     assert all(hasattr(networks, name) for name in networks.__all__)
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+ARM = Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32))
+
+
+def test_a_policy_begins_without_preferences() -> None:
+    """All actions nearly alike, the deviation one, whatever is seen; the values are not so shy."""
+    actor = Actor(VECTOR, Discrete(5), (32, 32))
+    arm, critic = Actor(VECTOR, ARM, (32, 32)), value_network(VECTOR, (32, 32))
+    x = numbers(50, 4)
+    with torch.no_grad():
+        p = actor(x).log_p.exp()
+        assert float((p - 0.2).abs().max()) < 0.02 and float(p.std(dim=0).max()) > 0
+        assert float(arm(x).mean.abs().max()) < 0.1 and (arm(x).log_std == 0).all()
+        assert float(critic(x).std()) > 0.1
+    assert arm(x).mean.shape == (50, 2) and critic(x).shape == (50,)
+
+
+def test_first_weights_are_orthogonal() -> None:
+    """Rows or columns at right angles, of length root two, and one hundredth or one in the last layer."""
+    network = ActorCritic(VECTOR, Discrete(2), (32, 16))
+    for part, last in ((network.actor.layers, 0.01), (network.critic, 1.0)):
+        layers = [layer for layer in part if isinstance(layer, nn.Linear)]
+        for layer, gain in zip(layers, (math.sqrt(2), math.sqrt(2), last), strict=True):
+            w = layer.weight.detach()
+            square = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+            np.testing.assert_allclose(square, gain**2 * np.eye(len(square)), atol=1e-5 * gain**2)
+            assert (layer.bias == 0).all()
+        assert [type(layer) for layer in part].count(nn.Tanh) == 2
+        assert not any(isinstance(layer, nn.ReLU) for layer in part)
+
+
+def test_policy_and_value_share_nothing() -> None:
+    network = ActorCritic(VECTOR, Discrete(3), (8,))
+    chances, values = network(numbers(5, 4))
+    values.sum().backward()
+    assert all(p.grad is None for p in network.actor.parameters())
+    assert all(p.grad is not None for p in network.critic.parameters())
+    assert chances.entropy().shape == values.shape == (5,)
+
+
+@pytest.mark.parametrize(
+    "space", [Discrete(4), IMAGE, Box(0, 255, (8, 8, 3), np.uint8), Box(-1, 1, (4,), np.float64)]
+)
+def test_policies_look_at_whatever_environments_show(space: Space[Any]) -> None:
+    space.seed(0)
+    obs = np.stack([space.sample() for _ in range(6)])
+    for actions, shape in ((Discrete(3), (6,)), (ARM, (6, 2))):
+        acted = ActorCritic(space, actions, (8,)).policy()(obs)
+        assert acted.shape == shape and actions.contains(acted[0])
+    assert ModePolicy(SquashedActor(space, ARM, (8,)))(obs).shape == (6, 2)
+
+
+def test_a_frozen_policy_takes_the_most_probable_action() -> None:
+    """Of numbered ones the largest logit, in a box the middle of the normal, squashed and stretched."""
+    x = numbers(40, 4)
+    actor, arm = Actor(VECTOR, Discrete(3), (8,)), Actor(VECTOR, ARM, (8,))
+    with torch.no_grad():
+        for network in (actor, arm):
+            network.layers[-1].weight.mul_(500)
+        logits, mean = actor.layers(x).numpy(), arm.layers(x).double().numpy()
+    chosen = ModePolicy(actor)(x.numpy())
+    assert len(set(chosen.tolist())) > 1 and (chosen == logits.argmax(axis=1)).all()
+    wanted = np.tanh(mean) * [2.0, 0.5] + [0.0, 0.5]
+    np.testing.assert_allclose(ModePolicy(arm)(x.numpy()), wanted, atol=1e-5)
+
+
+def test_the_deviation_of_a_squashed_actor_stays_between_its_bounds() -> None:
+    """From -5 to 2 in the logarithm however loud the last layer, and never without a slope on the way."""
+    actor = SquashedActor(VECTOR, ARM, (16,))
+    for loud in (1.0, 1e4):
+        with torch.no_grad():
+            actor.layers[-1].weight.mul_(loud)
+            log_std = actor(numbers(500, 4)).log_std
+        assert log_std.shape == (500, 2)
+        assert float(log_std.min()) >= -5.0 - 1e-5 and float(log_std.max()) <= 2.0 + 1e-5
+    assert float(log_std.max()) > 1.9 and float(log_std.min()) < -4.9
+
+
+def test_two_critics_at_once_are_two_networks_apart() -> None:
+    """Each computed by hand in numpy from its own slice of the weights, actions in units of the box."""
+    twins = TwinCritic(VECTOR, ARM, (8, 5))
+    obs, action = numbers(7, 4), torch.rand(7, 2, generator=noise(1)) * torch.tensor([4.0, 1.0])
+    action = action - torch.tensor([2.0, 0.0])
+    with torch.no_grad():
+        found = twins(obs, action).numpy()
+    for i in (0, 1):
+        unit = (action.double().numpy() - [0.0, 0.5]) / [2.0, 0.5]
+        x = np.concatenate([obs.double().numpy(), unit], axis=1)
+        for layer in range(3):
+            w, b = (
+                p[i].detach().double().numpy() for p in (twins.weights[layer], twins.biases[layer])
+            )
+            x = x @ w + b
+            x = np.maximum(x, 0) if layer < 2 else x
+        np.testing.assert_allclose(found[i], x[:, 0], atol=1e-5)
+    assert not np.allclose(found[0], found[1])
+
+
+def test_neither_critic_feels_the_others_error() -> None:
+    twins = TwinCritic(VECTOR, ARM, (8,))
+    twins(numbers(7, 4), numbers(7, 2, seed=1))[0].sum().backward()
+    for p in twins.parameters():
+        assert (p.grad[1] == 0).all() and (p.grad[0] != 0).any()  # type: ignore[index]
+
+
+def test_critics_begin_like_layers_of_torchs_own() -> None:
+    """Uniform within one over the root of the inputs."""
+    with seeded(0):
+        twins = TwinCritic(Box(-1, 1, (98,)), ARM, (400, 400))
+    for layer, inputs in enumerate((100, 400, 400)):
+        for p in (twins.weights[layer], twins.biases[layer]):
+            x, bound = p.detach().double(), inputs**-0.5
+            assert float(x.abs().max()) <= bound
+            if x.numel() > 100:
+                assert float(x.std()) == pytest.approx(bound / math.sqrt(3), rel=0.1)
+
+
+@pytest.mark.parametrize("sizes", [[100], [1] * 20, [7, 1, 64, 28]])
+def test_mean_and_deviation_are_those_of_all_rows(sizes: list[int]) -> None:
+    """By numpy, however the rows come, with a mean that is huge beside the deviation."""
+    eye, rng = Normalizer((3,)), np.random.default_rng(0)
+    rows = rng.normal([0.0, 1e6, -3.0], [1.0, 0.5, 1e-3], (sum(sizes), 3))
+    for part in np.split(rows, np.cumsum(sizes)[:-1]):
+        eye.count(torch.from_numpy(part))
+    assert int(eye.number) == len(rows)
+    np.testing.assert_allclose(eye.mean, rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(eye.squares / eye.number, rows.var(axis=0), rtol=1e-6)
+    wanted = np.clip((rows - rows.mean(axis=0)) / rows.std(axis=0), -10, 10)
+    np.testing.assert_allclose(eye(torch.from_numpy(rows)), wanted, atol=1e-4)
+
+
+def test_looking_is_not_counting() -> None:
+    """Before anything was counted nothing changes; a far outlier is cut at ten; a constant is zero."""
+    eye = Normalizer((2,))
+    x = torch.tensor([[3.0, 5.0], [5.0, 5.0]])
+    assert torch.equal(eye(x), x)
+    eye.count(x)
+    state = {name: b.clone() for name, b in eye.named_buffers()}
+    assert eye(torch.tensor([[1e9, 5.0], [-1e9, 5.0]])).tolist() == [[10.0, 0.0], [-10.0, 0.0]]
+    assert eye(x).dtype == torch.float32
+    assert all(torch.equal(b, state[name]) for name, b in eye.named_buffers())
+    assert not list(eye.parameters())  # nothing for an optimiser to move
+
+
+def test_pixels_that_are_on_or_off_have_a_mean_too() -> None:
+    eye = Normalizer((2,))
+    eye.count(torch.tensor([[True, False], [False, False]]))
+    assert eye(torch.tensor([[True, False]])).tolist() == [[1.0, 0.0]]
+
+
+def test_a_policy_takes_its_normaliser_along() -> None:
+    """As it was: what the run counts later does not reach it."""
+    network = ActorCritic(VECTOR, Discrete(3), (8,), normalize=True)
+    x = numbers(200, 4) * 3 + 5
+    network.eye.count(x[:100])  # type: ignore[operator]
+    policy = network.policy()
+    with torch.no_grad():
+        z = (x.double() - x[:100].double().mean(0)) / x[:100].double().std(0, correction=0)
+        wanted = network.actor.layers(z.float()).argmax(1)
+    network.eye.count(1e3 * x)  # type: ignore[operator]
+    np.testing.assert_array_equal(policy(x.numpy()), wanted)
+
+
+@pytest.mark.parametrize("network", [Actor, ActorCritic])
+@pytest.mark.parametrize(
+    "actions",
+    [MultiDiscrete([2, 3]), Box(-np.inf, np.inf, (1,)), Box(-1, np.inf, (1,)), Box(-1, 1, (2, 2)),
+     Discrete(3, start=1), Tuple([Discrete(2)])],
+    ids=["many", "open", "half open", "table", "from one on", "tuple"],
+)  # fmt: skip
+def test_actions_that_no_policy_takes(network: Any, actions: Space[Any]) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"action_space = .*: must be Discrete from 0 on"
+    ):
+        network(VECTOR, actions)

@@ -15,7 +15,7 @@ from scipy.stats import chisquare
 
 from rlcourse.envs.vector import Step
 from rlcourse.errors import InvalidArgumentError
-from rlcourse.replay import PrioritizedReplay, SumTree, UniformReplay
+from rlcourse.replay import PrioritizedReplay, SumTree, UniformReplay, VectorActionReplay
 from rlcourse.rollout import VectorEpisodes
 
 STATES = Discrete(10**6)
@@ -470,3 +470,37 @@ def test_observations_of_another_shape_are_refused() -> None:
         with pytest.raises(InvalidArgumentError, match=r"obs of shape"):
             replay.add(Step(obs, np.zeros(1, int), np.ones(1), flag, flag, obs))
     assert len(replay) == 0
+
+
+# --- actions that are vectors ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_actions_are_vectors_and_stay_with_their_rows(num_envs: int) -> None:
+    """Against a list of the newest eight, twice round the ring; the source is overwritten each time."""
+    space = Box(-9, 999, (3,))
+    replay = VectorActionReplay(8, STATES, space, num_envs=num_envs, gamma=0.5, rng=Every())
+    assert replay.action.shape == (8, 3) and replay.action.dtype == np.float32
+    kept: list[tuple[int, list[float]]] = []
+    action = np.zeros((num_envs, 3), np.float32)
+    for k in range(20 // num_envs):
+        numbers = k * num_envs + np.arange(num_envs)
+        action[:] = numbers[:, None] + [0.0, 0.25, 0.5]
+        flag = np.full(num_envs, k % 3 == 0)
+        step = Step(numbers, action, numbers / 4, flag, ~flag, numbers + 1)
+        replay.add(step)
+        kept += [(int(n), [n, n + 0.25, n + 0.5]) for n in numbers]
+        action[:] = -7
+    batch = replay.sample(8)
+    found = dict(zip(batch.obs.tolist(), batch.action.tolist(), strict=True))
+    assert found == dict(kept[-8:])
+    np.testing.assert_allclose(batch.reward, batch.obs / 4)
+    ended = batch.obs // num_envs % 3 == 0
+    np.testing.assert_array_equal(batch.discount, np.where(ended, 0.0, 0.5))  # a limit is no end
+    assert replay.nbytes == 8 * (8 + 8 + 12 + 4 + 1 + 1)
+
+
+def test_numbered_actions_keep_their_type() -> None:
+    replay = VectorActionReplay(4, STATES, Discrete(5), rng=Every())
+    replay.add(step_of(1, 0.0))
+    assert replay.sample(1).action.dtype == np.int64 and replay.action.shape == (4,)

@@ -15,9 +15,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import socket
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -234,14 +235,21 @@ def summary(contract: Contract, scores: ArrayLike) -> tuple[float, tuple[float, 
     return value, ends
 
 
-def run(name: str, *, jobs: int = 1, progress: bool = True) -> Row:
+def run(name: str, *, jobs: int = 1, cluster: str | None = None, progress: bool = True) -> Row:
     """Measure one contract and store the result.
 
     Finished seeds are kept beside the result until all are done: after Ctrl-C the same call goes on.
 
+    Args:
+        name: the contract's id.
+        jobs: seeds measured side by side on this machine.
+        cluster: the address of a Ray cluster to spread the seeds over instead, or ``local`` for one of its
+            own on this machine. A seed whose machine is lost is measured again.
+        progress: show a bar.
+
     Raises:
         InvalidArgumentError: no such contract.
-        CourseError: the results folder cannot be written.
+        CourseError: the results folder cannot be written, or the cluster cannot be reached.
     """
     if name not in contracts():
         raise InvalidArgumentError(f"name = {name!r}: must be one of {', '.join(contracts())}")
@@ -255,8 +263,11 @@ def run(name: str, *, jobs: int = 1, progress: bool = True) -> Row:
         raise CourseError(f"{partial.parent}: cannot be written ({error.strerror})") from error
     start = time.perf_counter()
     todo = [seed for seed in range(contract.seeds) if seed not in finished]
-    workers = Parallel(n_jobs=jobs, return_as="generator_unordered")
-    rows = workers(delayed(_measure)(contract, seed) for seed in todo)
+    if cluster is None:
+        workers = Parallel(n_jobs=jobs, return_as="generator_unordered")
+        rows = workers(delayed(_measure)(contract, seed) for seed in todo)
+    else:
+        rows = _on_cluster(contract, todo, cluster)
     with (
         tqdm(total=contract.seeds, initial=len(finished), desc=name, disable=not progress) as bar,
         partial.open("a", encoding="utf-8") as lines,
@@ -304,6 +315,31 @@ def _measure(contract: Contract, seed: int) -> dict[str, Any]:
     score, extra = measure(contract.config, seed, **contract.options)
     seconds = time.perf_counter() - start
     return {"seed": seed, "score": score, "extra": extra, "seconds": seconds}
+
+
+def _on_cluster(contract: Contract, seeds: list[int], address: str) -> Iterator[dict[str, Any]]:
+    """Rows of a contract's seeds from a Ray cluster, in the order in which they are done."""
+    try:
+        import ray
+    except ImportError as error:
+        raise CourseError(
+            'cluster: needs Ray; install it with pip install "rlcourse[cluster]"'
+        ) from error
+    here = {name: os.environ[name] for name in ("RLCOURSE_EVIDENCE",) if name in os.environ}
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if host:  # Ray itself would wait for minutes, and then end the process
+            socket.create_connection((host, int(port)), timeout=10).close()
+        if not ray.is_initialized():
+            ray.init(address, runtime_env={"env_vars": here}, log_to_driver=False)
+    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise CourseError(f"cluster = {address!r}: cannot be reached ({reason})") from error
+    measure = ray.remote(num_cpus=1, max_retries=3)(_measure)
+    open_ = [measure.remote(contract, seed) for seed in seeds]
+    while open_:
+        done, open_ = ray.wait(open_)
+        yield ray.get(done[0])
 
 
 def _finished(path: Path) -> dict[int, dict[str, Any]]:
