@@ -108,6 +108,22 @@ def check_not_negative(name: str, value: float) -> float:
     return float(value)
 
 
+def check_settings(config: Any, fractions: str, not_negative: str, positive: str) -> None:
+    """Check the fields of a frozen dataclass, named in one text each, and put whole numbers into place.
+
+    ``hidden``, the sizes of layers, becomes a tuple of whole numbers: a file may hold a list or 8.0.
+    """
+    for name in fractions.split():
+        check_fraction(name, getattr(config, name))
+    for name in not_negative.split():
+        check_not_negative(name, getattr(config, name))
+    for name in positive.split():
+        object.__setattr__(config, name, check_positive(name, getattr(config, name)))
+    sizes = config.hidden if isinstance(config.hidden, list | tuple) else (config.hidden,)
+    whole = tuple(check_positive("hidden", size) for size in sizes)
+    object.__setattr__(config, "hidden", whole)
+
+
 def check_finite(name: str, value: float) -> float:
     """Return ``value`` if it is a finite number, else raise.
 

@@ -31,6 +31,7 @@ from rlcourse.replay import Batch
 __all__ = [
     "Actor",
     "ActorCritic",
+    "DrawingPolicy",
     "Dueling",
     "GreedyPolicy",
     "ModePolicy",
@@ -567,3 +568,23 @@ class ModePolicy:
         chances = self.network(torch.from_numpy(observations).to(self.device))
         actions: NDArray[Any] = chances.act(chances.mode()).cpu().numpy()
         return actions
+
+
+class DrawingPolicy:
+    """Actions by chance: ``policy(observations [N, ...])`` gives raw actions, and what the environments take.
+
+    >>> actor, dice = Actor(Box(-1, 1, (3,)), Box(-2, 2, (1,))), torch.Generator()
+    >>> raw, action = DrawingPolicy(actor, dice)(np.zeros((7, 3), np.float32))
+    >>> action.shape, bool((abs(action) < 2).all())
+    ((7, 1), True)
+    """
+
+    def __init__(self, actor: nn.Module, dice: torch.Generator) -> None:
+        self.network, self.dice, self.device = actor, dice, next(actor.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(self, observations: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """``[N]`` or ``[N, D]``, twice."""
+        chances = self.network(torch.from_numpy(observations).to(self.device))
+        raw = chances.sample(self.dice)
+        return raw.cpu().numpy(), chances.act(raw).cpu().numpy()

@@ -7,6 +7,7 @@ import os
 import signal
 import warnings
 from multiprocessing import Pipe, active_children
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from rlcourse import checkpoint
 from rlcourse.algorithms import a3c
 from rlcourse.algorithms.a2c import actor_critic_loss
 from rlcourse.algorithms.a3c import Config, Run, Worker, train
@@ -256,6 +258,23 @@ def test_going_on_from_a_checkpoint(tmp_path: Path) -> None:
     assert not torch.equal(last[-1].shared.weights, weights)
 
 
+def test_a_checkpoint_is_whole_although_workers_go_on_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the sum that guards the file and the bytes that are written another step is taken."""
+    run, (worker,) = started()
+    worker.stretch(actor_critic_loss)
+    real = checkpoint.to_bytes
+
+    def meanwhile(*arguments: Any) -> bytes:
+        worker.stretch(actor_critic_loss)
+        return real(*arguments)
+
+    monkeypatch.setattr(checkpoint, "to_bytes", meanwhile)
+    save(tmp_path / "run", run)
+    assert load(tmp_path / "run").arrays["counts"].tolist() in ([5], [10])
+
+
 def test_two_processes_learn() -> None:
     """They meet in shared memory: the delayed reward, whose value only many updates can find."""
     world, runs = probe("Delay"), []
@@ -317,6 +336,28 @@ def test_an_interrupted_run_leaves_no_process(troubled: ModuleType, tmp_path: Pa
         train(in_trouble(tmp_path, trouble="hang"), loss=troubled.loss, on_progress=witness)
     assert not witness.doing  # a worker went on after the first signal
     assert len(witness.pids) == 2 and not witness.left()
+
+
+def test_an_interruption_between_two_starts_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pids: list[Any] = []
+    start = SpawnProcess.start
+
+    def interrupted(self: SpawnProcess) -> None:
+        if pids:
+            raise KeyboardInterrupt
+        start(self)
+        pids.append(self.pid)
+
+    monkeypatch.setattr(SpawnProcess, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(Config(**{**TINY, "workers": 2, "steps": 10**7}))
+    left = [child for child in active_children() if child.pid in pids]
+    for child in left:  # not ours to leave, either
+        child.kill()
+        child.join()
+    assert pids and not left
 
 
 def test_a_worker_that_dies_in_the_midst_of_a_sentence() -> None:

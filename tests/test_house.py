@@ -44,7 +44,13 @@ DEEP = {
     "rlcourse.checkpoint",
     "rlcourse.algorithms.dqn",
     "rlcourse.algorithms.rainbow",
+    "rlcourse.algorithms.reinforce",
+    "rlcourse.algorithms.a2c",
+    "rlcourse.algorithms.a3c",
+    "rlcourse.algorithms.ppo",
+    "rlcourse.algorithms.sac",
     "rlcourse.evidence.deep",
+    "rlcourse.evidence.policies",
     "rlcourse.labs.dqn",
 }
 id_of = lambda path: str(path.relative_to(PACKAGE))  # noqa: E731

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,16 @@ import torch
 from torch import Tensor
 
 from rlcourse.checkpoint import Checkpoint, read_config, restore
-from rlcourse.errors import check_fraction, check_not_negative, check_positive
-from rlcourse.networks import ActorCritic, ModePolicy, check_device, descend, flatten, seeded
+from rlcourse.errors import check_settings
+from rlcourse.networks import (
+    ActorCritic,
+    DrawingPolicy,
+    ModePolicy,
+    check_device,
+    descend,
+    flatten,
+    seeded,
+)
 from rlcourse.returns import gae
 from rlcourse.rollout import Progress, Segment, Segments
 from rlcourse.seeding import streams
@@ -65,18 +72,12 @@ class Config:
     checkpoint_every: int = 512  # updates between points from which a run can be resumed
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "lam", "rms_decay"):
-            check_fraction(name, getattr(self, name))
-        for name in (
-            *("learning_rate", "learning_rate_end", "rms_epsilon", "value_weight", "entropy"),
-            "max_grad_norm",
-        ):
-            check_not_negative(name, getattr(self, name))
-        put = partial(object.__setattr__, self)  # so that 8.0 or a list, say from a file, is mended
-        sizes = self.hidden if isinstance(self.hidden, list | tuple) else (self.hidden,)
-        put("hidden", tuple(check_positive("hidden", size) for size in sizes))
-        for name in ("steps", "num_envs", "horizon", "checkpoint_every"):
-            put(name, check_positive(name, getattr(self, name)))
+        check_settings(
+            self,
+            fractions="gamma lam rms_decay",
+            not_negative="learning_rate learning_rate_end rms_epsilon value_weight entropy max_grad_norm",
+            positive="steps num_envs horizon checkpoint_every",
+        )
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,7 @@ class Run:
         )
         self.dice = torch.Generator(device)
         self.dice.manual_seed(int(random.exploration.integers(2**62)))
-
-    @torch.inference_mode()
-    def act(self, obs: Any) -> tuple[Any, Any]:
-        """Draw raw actions, and what the environments take."""
-        chances = self.network.actor(torch.from_numpy(obs).to(self.device))
-        raw = chances.sample(self.dice)
-        return raw.cpu().numpy(), chances.act(raw).cpu().numpy()
+        self.act = DrawingPolicy(self.network.actor, self.dice)
 
     def policy(self) -> ModePolicy:
         """The policy as it stands, frozen and without chance."""

@@ -33,7 +33,7 @@ from rlcourse.algorithms import a2c
 from rlcourse.checkpoint import Checkpoint, read_config, restore
 from rlcourse.envs.vector import make
 from rlcourse.errors import CourseError, DivergenceError, InvalidArgumentError, check_positive
-from rlcourse.networks import ActorCritic, ModePolicy, flatten, seeded
+from rlcourse.networks import ActorCritic, DrawingPolicy, ModePolicy, flatten, seeded
 from rlcourse.rollout import Progress, Segment, Segments
 from rlcourse.seeding import streams
 
@@ -134,13 +134,7 @@ class Worker:
         self.weights = flatten(self.network)
         self.dice = torch.Generator()
         self.dice.manual_seed(int(words[1]))
-
-    @torch.inference_mode()
-    def act(self, obs: Any) -> tuple[Any, Any]:
-        """Draw raw actions, and what the environments take."""
-        chances = self.network.actor(torch.from_numpy(obs))
-        raw = chances.sample(self.dice)
-        return raw.numpy(), chances.act(raw).numpy()
+        self.act = DrawingPolicy(self.network.actor, self.dice)
 
     def stretch(self, loss: a2c.Loss) -> None:
         """Fetch the weights, act, and give the gradient back."""

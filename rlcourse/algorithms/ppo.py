@@ -9,25 +9,24 @@ Papers: Schulman et al. 2017 (PPO, equation 7), Schulman et al. 2016 (GAE, equat
 plus a value loss and an entropy bonus.
 
 Deviations from Schulman et al. 2017: policy and value share no layers; the gradient's norm is clipped;
-advantages are normalised in each minibatch; continuous actions are squashed into their box by tanh, and their
-entropy is that before the squashing. Every ``checkpoint_every`` updates the environments start anew, so that a
-run resumed from there is the uninterrupted one.
+advantages are normalised in each minibatch; continuous actions are squashed by tanh, their entropy is that before.
+Every ``checkpoint_every`` updates the environments start anew, so that a run can be resumed from there exactly.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlcourse.checkpoint import Checkpoint, read_config, restore
-from rlcourse.errors import check_fraction, check_multiple, check_not_negative, check_positive
+from rlcourse.errors import check_multiple, check_settings
 from rlcourse.networks import (
     ActorCritic,
+    DrawingPolicy,
     ModePolicy,
     Normalizer,
     check_device,
@@ -71,18 +70,13 @@ class Config:
     checkpoint_every: int = 80  # batches between points from which a run can be resumed
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "lam"):
-            check_fraction(name, getattr(self, name))
-        for name in (
-            *("learning_rate", "learning_rate_end", "adam_epsilon", "clip", "clip_end", "max_kl"),
-            *("value_weight", "entropy", "max_grad_norm"),
-        ):
-            check_not_negative(name, getattr(self, name))
-        put = partial(object.__setattr__, self)  # so that 8.0 or a list, say from a file, is mended
-        sizes = self.hidden if isinstance(self.hidden, list | tuple) else (self.hidden,)
-        put("hidden", tuple(check_positive("hidden", size) for size in sizes))
-        for name in ("steps", "num_envs", "horizon", "epochs", "batch_size", "checkpoint_every"):
-            put(name, check_positive(name, getattr(self, name)))
+        check_settings(
+            self,
+            fractions="gamma lam",
+            not_negative="learning_rate learning_rate_end adam_epsilon clip clip_end max_kl "
+            "value_weight entropy max_grad_norm",
+            positive="steps num_envs horizon epochs batch_size checkpoint_every",
+        )
         # No smaller batch is left over: the deviation of one advantage is zero.
         batch = self.num_envs * self.horizon
         check_multiple("num_envs * horizon", batch, "batch_size", self.batch_size)
@@ -133,24 +127,17 @@ class Run:
     def __init__(self, config: Config, seed: int, device: str) -> None:
         self.config, self.seed, self.device, self.updates = config, seed, check_device(device), 0
         random = streams(seed)
-        options = config.env_options
-        self.episodes = Segments(config.env_id, options, config.num_envs, random.env)
+        envs = config.env_id, config.env_options, config.num_envs
+        self.episodes = Segments(*envs, random.env)
         spaces = self.episodes.observation_space, self.episodes.action_space
         with seeded(random.network):
             network = ActorCritic(*spaces, config.hidden, normalize=config.normalize_observations)
-        self.network = network.to(device)
+        self.network, self.shuffle = network.to(device), random.replay
         self.weights = flatten(self.network)
         self.optimizer = torch.optim.Adam([self.weights], eps=config.adam_epsilon, fused=True)
-        self.shuffle = random.replay
         self.dice = torch.Generator(device)
         self.dice.manual_seed(int(random.exploration.integers(2**62)))
-
-    @torch.inference_mode()
-    def act(self, obs: Any) -> tuple[Any, Any]:
-        """Draw raw actions, and what the environments take."""
-        chances = self.network.actor(self.network.eye(torch.from_numpy(obs).to(self.device)))
-        raw = chances.sample(self.dice)
-        return raw.cpu().numpy(), chances.act(raw).cpu().numpy()
+        self.act = DrawingPolicy(nn.Sequential(network.eye, network.actor), self.dice)
 
     def policy(self) -> ModePolicy:
         """The policy as it stands, frozen and without chance."""
@@ -169,6 +156,7 @@ def train(
 ) -> Result:
     """Learn; hand in your own loss and it trains a real agent.
 
+    >>> import numpy as np
     >>> train(Config(steps=512, epochs=2)).policy(np.zeros((3, 4), np.float32)).shape
     (3,)
 
@@ -212,12 +200,11 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
         old_chances, old_values = network(obs)
         old_log_prob = old_chances.log_prob(raw)
         beyond = network.critic(network.eye(flat(segment.next_obs)))
-    shape = segment.reward.shape
     advantages = gae(
         segment.reward,
         config.gamma * (1.0 - segment.terminated),
-        old_values.view(shape).cpu().numpy(),
-        beyond.view(shape).cpu().numpy(),
+        old_values.view(segment.reward.shape).cpu().numpy(),
+        beyond.view(segment.reward.shape).cpu().numpy(),
         config.lam,
         segment.boundary,
     )
@@ -231,7 +218,7 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
             chances, values = network(obs[rows])
             log_prob, gain = chances.log_prob(raw[rows]), gains[rows]
             if config.normalize_advantages:
-                gain = (gain - gain.mean()) / (gain.std() + 1e-8)
+                gain = (gain - gain.mean()) / (gain.std(correction=0) + 1e-8)
             policy = loss(log_prob, old_log_prob[rows], gain, clip)
             near = clip if config.value_clip else None
             value = value_loss(values, old_values[rows], returns[rows], near)

@@ -27,15 +27,11 @@ import torch
 from torch import Tensor
 
 from rlcourse.checkpoint import Checkpoint, read_config, restore
-from rlcourse.errors import (
-    InvalidArgumentError,
-    check_fraction,
-    check_not_negative,
-    check_positive,
-)
+from rlcourse.errors import InvalidArgumentError, check_settings
 from rlcourse.mdp import Bools, Floats
 from rlcourse.networks import (
     Actor,
+    DrawingPolicy,
     ModePolicy,
     check_device,
     descend,
@@ -66,24 +62,22 @@ class Config:
     max_grad_norm: float = 0.5  # a longer gradient is cut to this length
     baseline: str = "learned"  # none; batch: the mean of the other episodes; learned: a network
     value_updates: int = 10  # steps of the learned baseline's own descent a batch
-    normalize: bool = True  # divide the advantages of a batch by their deviation
+    normalize: bool = True  # divide the advantages of a batch by their root mean square
     entropy: float = 0.0  # weight of the entropy bonus
     hidden: tuple[int, ...] = (64, 64)  # units of the fully connected layers
     checkpoint_every: int = 32  # batches between points from which a run can be resumed
 
     def __post_init__(self) -> None:
-        check_fraction("gamma", self.gamma)
-        for name in ("learning_rate", "learning_rate_end", "max_grad_norm", "entropy"):
-            check_not_negative(name, getattr(self, name))
+        check_settings(
+            self,
+            fractions="gamma",
+            not_negative="learning_rate learning_rate_end max_grad_norm entropy",
+            positive="steps num_envs value_updates checkpoint_every",
+        )
         if self.baseline not in BASELINES:
             raise InvalidArgumentError(
                 f"baseline = {self.baseline!r}: must be one of {', '.join(BASELINES)}"
             )
-        put = partial(object.__setattr__, self)  # so that 8.0 or a list, say from a file, is mended
-        sizes = self.hidden if isinstance(self.hidden, list | tuple) else (self.hidden,)
-        put("hidden", tuple(check_positive("hidden", size) for size in sizes))
-        for name in ("steps", "num_envs", "value_updates", "checkpoint_every"):
-            put(name, check_positive(name, getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -154,13 +148,7 @@ class Run:
         )
         self.dice = torch.Generator(device)
         self.dice.manual_seed(int(random.exploration.integers(2**62)))
-
-    @torch.inference_mode()
-    def act(self, obs: Any) -> tuple[Any, Any]:
-        """Draw raw actions, and what the environments take."""
-        chances = self.actor(torch.from_numpy(obs).to(self.device))
-        raw = chances.sample(self.dice)
-        return raw.cpu().numpy(), chances.act(raw).cpu().numpy()
+        self.act = DrawingPolicy(self.actor, self.dice)
 
     def policy(self) -> ModePolicy:
         """The policy as it stands, frozen and without chance."""
@@ -223,7 +211,7 @@ def update(run: Run, batch: Whole, loss: Loss) -> None:
     baseline = batch_baseline(returns, running) if config.baseline == "batch" else values
     advantages = visited(returns - baseline).float()
     if config.normalize:
-        advantages = advantages / (advantages.std() + 1e-8)
+        advantages = advantages / (advantages.square().mean().sqrt() + 1e-8)
 
     share = min(1.0, run.episodes.steps / config.steps)
     rate = config.learning_rate + share * (config.learning_rate_end - config.learning_rate)

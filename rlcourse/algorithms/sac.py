@@ -1,10 +1,9 @@
 r"""Soft actor-critic: off-policy, for continuous actions, with a price on being predictable.
 
 Papers: Haarnoja et al. 2018 (SAC, and "Applications", its sections 5 and 6: twin critics and the temperature that
-finds itself); Fujimoto et al. 2018 (the smaller of two critics). The critics move towards
+finds itself); Fujimoto et al. 2018 (the smaller of two critics). For a drawn :math:`A'` the critics move towards
 
-.. math:: Y = R + \gamma_{t+1} \bigl(\min_i Q_i(S', A'; \theta^-_i) - \alpha \log \pi(A' \mid S')\bigr),
-          \qquad A' \sim \pi(\cdot \mid S')
+.. math:: Y = R + \gamma_{t+1} \bigl(\min_i Q_i(S', A'; \theta^-_i) - \alpha \log \pi(A' \mid S')\bigr)
 
 the policy down :math:`\alpha \log \pi(A \mid S) - \min_i Q_i(S, A)` through the action it draws, and
 :math:`\log \alpha` down :math:`-\log \alpha\,(\log \pi + \bar H)`.
@@ -12,8 +11,7 @@ the policy down :math:`\alpha \log \pi(A \mid S) - \min_i Q_i(S, A)` through the
 Deviations from Haarnoja et al. 2018: the temperature's loss is in :math:`\log \alpha` where the paper writes
 :math:`\alpha`, as in the authors' code; several environments side by side and updates in bursts; the deviation is
 bounded by a curve. The entropy counts actions in the environment's units, so that :math:`\bar H` is minus the
-number of actions *plus* the logarithm of the box's half widths. Every ``checkpoint_every`` steps the environments
-start anew, so that a run resumed from there is the uninterrupted one.
+number of actions *plus* the logarithm of the box's half widths. Environments start anew at checkpoints.
 """
 
 from __future__ import annotations
@@ -29,8 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from rlcourse.checkpoint import Checkpoint, read_config, restore
-from rlcourse.errors import check_fraction, check_multiple, check_not_negative, check_positive
+from rlcourse.errors import InvalidArgumentError, check_finite, check_multiple, check_settings
 from rlcourse.networks import (
+    DrawingPolicy,
     ModePolicy,
     SquashedActor,
     TwinCritic,
@@ -70,18 +69,17 @@ class Config:
     checkpoint_every: int = 5_000  # steps between points from which a run can be resumed
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "tau"):
-            check_fraction(name, getattr(self, name))
-        for name in ("learning_rate", "max_grad_norm", "temperature"):
-            check_not_negative(name, getattr(self, name))
-        put = partial(object.__setattr__, self)  # so that 8.0 or a list, say from a file, is mended
-        sizes = self.hidden if isinstance(self.hidden, list | tuple) else (self.hidden,)
-        put("hidden", tuple(check_positive("hidden", size) for size in sizes))
-        put("num_envs", check_positive("num_envs", self.num_envs))
+        check_settings(
+            self,
+            fractions="gamma tau",
+            not_negative="learning_rate max_grad_norm",
+            positive="steps num_envs batch_size replay_size learning_starts train_every updates "
+            "checkpoint_every",
+        )
+        if not check_finite("temperature", self.temperature) > 0:
+            raise InvalidArgumentError(f"temperature = {self.temperature}: must be above zero")
         for name in ("steps", "train_every", "replay_size", "checkpoint_every"):
-            put(name, check_multiple(name, getattr(self, name), "num_envs", self.num_envs))
-        for name in ("batch_size", "updates", "learning_starts"):
-            put(name, check_positive(name, getattr(self, name)))
+            check_multiple(name, getattr(self, name), "num_envs", self.num_envs)
 
 
 @dataclass(frozen=True)
@@ -146,15 +144,15 @@ class Run:
         self.config, self.seed, self.device = config, seed, check_device(device)
         random = streams(seed)
         self.exploration = random.exploration
-        options = config.env_options
-        self.episodes = Segments(config.env_id, options, config.num_envs, random.env)
+        envs = config.env_id, config.env_options, config.num_envs
+        self.episodes = Segments(*envs, random.env)
         spaces = self.episodes.observation_space, self.episodes.action_space
         with seeded(random.network):
             self.actor = SquashedActor(*spaces, config.hidden).to(device)
             self.critics = TwinCritic(*spaces, config.hidden).to(device)
         self.targets = deepcopy(self.critics)
-        self.log_alpha = nn.ParameterList([torch.tensor([np.log(config.temperature)]).float()])
-        self.log_alpha.to(device)
+        start = torch.tensor([np.log(config.temperature)]).float()
+        self.log_alpha = nn.ParameterList([start]).to(device)
         parts = (self.actor, self.critics, self.log_alpha)
         self.actor_weights, self.critic_weights, self.alpha_weights = map(flatten, parts)
         self.target_weights = flatten(self.targets)
@@ -169,16 +167,14 @@ class Run:
         self.replay = memory(config.replay_size, *spaces, rng=random.replay)
         self.dice = torch.Generator(device)
         self.dice.manual_seed(int(self.exploration.integers(2**62)))
+        self.draw = DrawingPolicy(self.actor, self.dice)
 
-    @torch.inference_mode()
     def act(self, obs: Any) -> Any:
         """Draw what the environments take."""
-        config, low, high = self.config, self.actor.low, self.actor.high
-        if self.episodes.steps < config.learning_starts:
-            drawn = self.exploration.random((config.num_envs, len(low)), dtype=np.float32)
-            return low.cpu().numpy() + drawn * (high - low).cpu().numpy()
-        chances = self.actor(torch.from_numpy(obs).to(self.device))
-        return chances.act(chances.sample(self.dice)).cpu().numpy()
+        if self.episodes.steps < self.config.learning_starts:
+            low, high = self.actor.low.cpu().numpy(), self.actor.high.cpu().numpy()
+            return self.exploration.uniform(low, high, (len(obs), len(low))).astype(np.float32)
+        return self.draw(obs)[1]
 
     def policy(self) -> ModePolicy:
         """The policy as it stands, frozen and without chance."""
@@ -231,9 +227,8 @@ def update(run: Run) -> None:
     config = run.config
     batch = tensors(run.replay.sample(config.batch_size), run.device)
     facts = {"step": run.episodes.steps, **batch._asdict()}
-    down = partial(
-        descend, learning_rate=config.learning_rate, max_norm=config.max_grad_norm, facts=facts
-    )
+    rate = {"learning_rate": config.learning_rate, "max_norm": config.max_grad_norm}
+    down = partial(descend, **rate, facts=facts)
     alpha = run.alpha_weights.detach().exp()
     losses = critic_loss(run.critics, run.targets, run.actor, batch, alpha, run.dice)
     value = down(losses.mean(), run.critic_weights, run.critic_optimizer)
