@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from rlcourse.errors import DivergenceError
+
 __all__ = ["Categorical", "SquashedNormal", "project"]
 
 
@@ -32,7 +34,14 @@ class Categorical:
 
     def sample(self, generator: torch.Generator) -> Tensor:
         """Raw actions ``[B]``."""
-        return torch.multinomial(self.log_p.exp(), 1, generator=generator).squeeze(-1)
+        try:
+            return torch.multinomial(self.log_p.exp(), 1, generator=generator).squeeze(-1)
+        except RuntimeError as error:
+            bad = int((~torch.isfinite(self.log_p).all(dim=-1)).sum())
+            raise DivergenceError(
+                f"probabilities: must be finite, but {bad} of {len(self.log_p)} rows are not: the "
+                "observations (or the weights) are not finite; look at the environment"
+            ) from error
 
     def mode(self) -> Tensor:
         """The most probable raw actions, ``[B]``."""
@@ -76,6 +85,7 @@ class SquashedNormal:
 
     def __init__(self, mean: Tensor, log_std: Tensor, low: Tensor, high: Tensor) -> None:
         self.mean, self.log_std = mean, log_std.expand_as(mean)
+        self.low, self.high = low, high
         self.middle, self.half = (low + high) / 2, (high - low) / 2
 
     def sample(self, generator: torch.Generator) -> Tensor:
@@ -99,7 +109,8 @@ class SquashedNormal:
 
     def act(self, raw: Tensor) -> Tensor:
         """What the environment takes, ``[B, D]``, inside the box."""
-        return self.middle + self.half * raw.tanh()
+        action = self.middle + self.half * raw.tanh()
+        return torch.clamp(action, self.low, self.high)  # a rounding may leave the box
 
     def _log_slope(self, raw: Tensor) -> Tensor:
         """The logarithm of da/du. Written so that it does not vanish where the tanh is flat."""

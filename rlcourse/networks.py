@@ -335,7 +335,7 @@ class Normalizer(nn.Module):
         if self.number == 0:
             return observations.float()
         deviation = (self.squares / self.number).sqrt() + 1e-8
-        return ((observations - self.mean) / deviation).clamp(-10, 10).float()
+        return ((observations.double() - self.mean) / deviation).clamp(-10, 10).float()
 
 
 class ActorCritic(nn.Module):
@@ -356,6 +356,10 @@ class ActorCritic(nn.Module):
         normalize: bool = False,
     ) -> None:
         super().__init__()
+        if normalize and not isinstance(observations, Box):
+            raise InvalidArgumentError(
+                f"normalize_observations = True: observations must be a Box, not {observations}"
+            )
         self.eye = Normalizer(observations.shape or ()) if normalize else nn.Identity()
         self.actor = Actor(observations, actions, hidden)
         self.critic = value_network(observations, hidden)
@@ -429,7 +433,7 @@ class TwinCritic(nn.Module):
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
         """``[B, ...]`` and ``[B, D]``, as the environment takes them, to ``[2, B]``."""
-        unit = (actions - self.middle) / self.reach
+        unit = (actions.float() - self.middle) / self.reach
         x = torch.cat([observations.float(), unit], dim=1).expand(2, -1, -1)
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias, functional.relu(x) if layer else x, weight)

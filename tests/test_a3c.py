@@ -99,7 +99,7 @@ def test_two_workers_steps_are_those_of_a_serial_reference() -> None:
             d = d * min(1.0, 0.3 / lengths[-1])
             squares = 0.9 * squares + 0.1 * d**2
             theta = theta - (0.05 - 0.04 * 20 * k / 200) * d / (np.sqrt(squares) + 1e-3)
-            shared.apply(own, config)
+            shared.descend(own, config)
         shared.steps += 10  # of both
         np.testing.assert_allclose(shared.weights, theta, atol=2e-3)
         theta, squares = shared.weights.double().numpy().copy(), shared.squares.double().numpy()
@@ -130,14 +130,15 @@ def test_weights_are_fetched_before_every_stretch() -> None:
 
 def test_a_gradient_that_is_no_number_is_not_applied() -> None:
     run, _ = started()
-    before = [x.clone() for x in vars(run.shared).values()]
+    parts = (run.shared.weights, run.shared.squares, run.shared.steps)
+    before = [x.clone() for x in parts]
     for bad in (np.nan, np.inf):
         gradient = torch.ones_like(run.shared.weights)
         gradient[3] = bad
         with pytest.raises(DivergenceError, match=rf"gradient norm = {bad}: must be finite"):
-            run.shared.apply(gradient, run.config)
-    assert all(torch.equal(a, b) for a, b in zip(vars(run.shared).values(), before, strict=True))
-    run.shared.apply(torch.zeros_like(run.shared.weights), run.config)  # nothing to divide by
+            run.shared.descend(gradient, run.config)
+    assert all(torch.equal(a, b) for a, b in zip(parts, before, strict=True))
+    run.shared.descend(torch.zeros_like(run.shared.weights), run.config)  # nothing to divide by
     assert torch.equal(run.shared.weights, before[0])
 
 
@@ -224,7 +225,7 @@ def test_one_process_is_a_serial_run(tmp_path: Path) -> None:
     assert [row["length"] for row in first.log] == lengths and len(lengths) > 3
     assert not first.crashes
     np.testing.assert_array_equal(a3c.load_policy(load(paths[-1]))(obs), first.policy(obs))
-    assert np.array_equal(load(paths[-1]).arrays["squares"], run.shared.squares.numpy())
+    assert np.array_equal(load(paths[-1]).arrays["shared.squares"], run.shared.squares.numpy())
 
 
 def test_an_episode_is_logged_when_it_was_over_not_when_it_was_heard_of(
@@ -254,7 +255,7 @@ def test_going_on_from_a_checkpoint(tmp_path: Path) -> None:
     last: list[Run] = []
     result = train(run.config, 0, resume=load(tmp_path / "run"), on_checkpoint=last.append)
     assert result.log[: len(rows)] == rows and len(result.log) > len(rows) > 0
-    assert last[-1].counts.tolist() == [200]
+    assert last[-1].shared.steps.tolist() == [200]
     assert not torch.equal(last[-1].shared.weights, weights)
 
 
@@ -272,7 +273,7 @@ def test_a_checkpoint_is_whole_although_workers_go_on_writing(
 
     monkeypatch.setattr(checkpoint, "to_bytes", meanwhile)
     save(tmp_path / "run", run)
-    assert load(tmp_path / "run").arrays["counts"].tolist() in ([5], [10])
+    assert load(tmp_path / "run").arrays["shared.steps"].tolist() in ([5], [10])
 
 
 def test_two_processes_learn() -> None:
@@ -283,7 +284,7 @@ def test_two_processes_learn() -> None:
     with torch.no_grad():
         values = runs[-1].network.critic(torch.tensor([0, 1])).numpy()
     np.testing.assert_allclose(values, world.values(0.9)[:2], atol=0.15)
-    assert (runs[-1].counts > 0).all() and not result.crashes
+    assert (runs[-1].shared.steps > 0).all() and not result.crashes
     assert sum(row["length"] for row in result.log) == pytest.approx(6000, abs=20)
 
 

@@ -180,7 +180,7 @@ def train(
 
 def update(run: Run, segment: Segment, loss: Loss) -> None:
     """One step down the gradient on one stretch of experience, which is then forgotten."""
-    config = run.config
+    config, parts = run.config, segment._asdict()
     share = min(1.0, run.episodes.steps / config.steps)
     value = descend(
         segment_loss(run.network, segment, config, loss, run.device),
@@ -188,7 +188,7 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
         run.optimizer,
         config.learning_rate + share * (config.learning_rate_end - config.learning_rate),
         config.max_grad_norm,
-        facts={"step": run.episodes.steps, "obs": torch.from_numpy(segment.obs)},
+        facts={"step": run.episodes.steps} | {k: torch.from_numpy(x) for k, x in parts.items()},
     )
     run.updates += 1
     run.episodes.note = {"loss": value}

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlcourse.algorithms import a2c
 from rlcourse.checkpoint import Checkpoint, read_config, restore
@@ -59,17 +59,20 @@ class Result(a2c.Result):
     crashes: list[str]
 
 
-class Shared:
+class Shared(nn.Module):
     """What all workers read and write: plain memory, and no lock that a killed worker could keep."""
 
     def __init__(self, weights: Tensor, workers: int) -> None:
-        self.weights, self.squares = weights, torch.zeros_like(weights)
-        self.steps = torch.zeros(workers, dtype=torch.int64)  # one place for each
-        self.stop = torch.zeros(1, dtype=torch.bool)
-        for tensor in vars(self).values():
-            tensor.share_memory_()
+        super().__init__()
+        self.weights = weights.share_memory_()  # type: ignore[no-untyped-call]
+        self.register_buffer("squares", torch.zeros_like(weights))
+        self.register_buffer("steps", torch.zeros(workers, dtype=torch.int64))  # a place for each
+        self.squares: Tensor
+        self.steps: Tensor
+        self.stop = torch.zeros(1, dtype=torch.bool).share_memory_()  # type: ignore[no-untyped-call]
+        self.share_memory()
 
-    def apply(self, gradient: Tensor, config: Config) -> None:
+    def descend(self, gradient: Tensor, config: Config) -> None:
         """One step of RMSProp on the shared weights, at most ``max_grad_norm`` long."""
         norm = float(gradient.norm())
         if not np.isfinite(norm):
@@ -95,7 +98,7 @@ class Run:
     """What the workers have made so far; ``kept`` is what a checkpoint holds."""
 
     algorithm = "a3c"
-    kept = ("network", "squares", "counts", "episodes")
+    kept = ("network", "shared", "episodes")
 
     def __init__(self, config: Config, seed: int) -> None:
         self.config, self.seed, self.episodes = config, seed, Log()
@@ -104,12 +107,11 @@ class Run:
             self.network = ActorCritic(env.observation_space, env.action_space, config.hidden)
         env.close()
         self.shared = Shared(flatten(self.network).data, config.workers)
-        self.squares, self.counts = self.shared.squares.numpy(), self.shared.steps.numpy()
 
     def note(self, rows: list[dict[str, float]], on_progress: Progress | None) -> None:
         """Log episodes that a worker told of, at the steps of all workers together."""
         self.episodes.steps = int(self.shared.steps.sum())
-        self.episodes.log += [{**row, "step": self.episodes.steps} for row in rows]
+        self.episodes.log += rows
         if on_progress:
             on_progress(self.episodes.steps, self.episodes.log[-1], self)
 
@@ -140,7 +142,7 @@ class Worker:
         """Fetch the weights, act, and give the gradient back."""
         self.weights.data.copy_(self.shared.weights)
         segment = self.episodes.play(self.act, self.config.horizon)
-        self.shared.apply(self.gradient(segment, loss), self.config)
+        self.shared.descend(self.gradient(segment, loss), self.config)
         self.shared.steps[self.index] += segment.reward.size
 
     def gradient(self, segment: Segment, loss: a2c.Loss) -> Tensor:
@@ -163,7 +165,8 @@ def work(
         while int(shared.steps.sum()) < config.steps and not shared.stop:
             worker.stretch(loss)
             if len(worker.episodes.log) > told:
-                pipe.send(worker.episodes.log[told:])
+                now = {"step": int(shared.steps.sum())}
+                pipe.send([row | now for row in worker.episodes.log[told:]])
                 told = len(worker.episodes.log)
         worker.episodes.close()
     except Exception:  # whatever it is, the others go on, and the user is told
@@ -199,15 +202,15 @@ def train(
     context = torch.multiprocessing.get_context("spawn")
     pipes: dict[Any, tuple[int, Any]] = {}
     due = run.episodes.steps
-    for index in range(config.workers):
-        ours, theirs = context.Pipe(duplex=False)
-        arguments = (config, seed, index, run.shared, loss, theirs)
-        process = context.Process(target=work, args=arguments, daemon=True)
-        process.start()
-        theirs.close()  # so that the end of the worker is the end of the pipe
-        pipes[ours] = index, process
     crashes: list[str] = []
     try:
+        for index in range(config.workers):
+            ours, theirs = context.Pipe(duplex=False)
+            arguments = (config, seed, index, run.shared, loss, theirs)
+            process = context.Process(target=work, args=arguments, daemon=True)
+            pipes[ours] = index, process
+            process.start()
+            theirs.close()  # so that the end of the worker is the end of the pipe
         while pipes:
             for pipe in wait(list(pipes), timeout=1.0):
                 heard = _hear(pipe)  # type: ignore[arg-type]
@@ -216,7 +219,8 @@ def train(
                     continue
                 index, process = pipes.pop(pipe)
                 process.join()
-                if heard or process.exitcode:
+                early = int(run.shared.steps.sum()) < config.steps
+                if heard or process.exitcode or early:
                     crashes.append(f"worker {index}: {heard or f'exit code {process.exitcode}'}")
                     warnings.warn(f"{crashes[-1]}; {len(pipes)} go on", stacklevel=2)
             if on_checkpoint and run.episodes.steps >= due:
@@ -225,8 +229,10 @@ def train(
     finally:
         run.shared.stop.fill_(True)
         for _, process in pipes.values():
-            process.join(timeout=5)
-            process.terminate()
+            if process.pid is not None:
+                process.join(timeout=5)
+                process.kill()
+                process.join()
     if int(run.shared.steps.sum()) < config.steps:
         raise CourseError("every worker has crashed; the first was " + crashes[0])
     if on_checkpoint:
@@ -238,7 +244,7 @@ def _hear(pipe: Connection) -> list[dict[str, float]] | str:
     """Log rows; or why a worker has crashed; or nothing, from one that has ended."""
     try:
         heard: list[dict[str, float]] | str = pipe.recv()
-    except EOFError:
+    except (EOFError, OSError):  # it has ended, or was killed in the midst of a message
         return ""
     return heard
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from rlcourse.checkpoint import Checkpoint, read_config, restore
-from rlcourse.errors import check_multiple, check_settings
+from rlcourse.errors import InvalidArgumentError, check_multiple, check_settings
 from rlcourse.networks import (
     ActorCritic,
     DrawingPolicy,
@@ -77,9 +77,10 @@ class Config:
             "value_weight entropy max_grad_norm",
             positive="steps num_envs horizon epochs batch_size checkpoint_every",
         )
-        # No smaller batch is left over: the deviation of one advantage is zero.
         batch = self.num_envs * self.horizon
         check_multiple("num_envs * horizon", batch, "batch_size", self.batch_size)
+        if self.batch_size == 1 and self.normalize_advantages:
+            raise InvalidArgumentError("batch_size = 1: must be at least 2 with normalize_advantages")
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,6 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
         return torch.from_numpy(array.reshape(count, *array.shape[2:])).to(run.device)
 
     obs, raw = flat(segment.obs), flat(segment.raw)
-    if isinstance(network.eye, Normalizer):
-        network.eye.count(obs)
     with torch.no_grad():
         old_chances, old_values = network(obs)
         old_log_prob = old_chances.log_prob(raw)
@@ -218,7 +217,7 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
             chances, values = network(obs[rows])
             log_prob, gain = chances.log_prob(raw[rows]), gains[rows]
             if config.normalize_advantages:
-                gain = (gain - gain.mean()) / (gain.std(correction=0) + 1e-8)
+                gain = (gain - gain.mean()) / (gain.std() + 1e-8)
             policy = loss(log_prob, old_log_prob[rows], gain, clip)
             near = clip if config.value_clip else None
             value = value_loss(values, old_values[rows], returns[rows], near)
@@ -238,6 +237,8 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
         kl = float(torch.stack(moved).mean())
         if config.max_kl and kl > config.max_kl:
             break
+    if isinstance(network.eye, Normalizer):  # now: the batch was acted and learned with one eye
+        network.eye.count(obs)
     run.updates += 1
     run.episodes.note = {"kl": kl, "loss": float(total.detach())}
 

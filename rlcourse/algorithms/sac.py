@@ -78,6 +78,8 @@ class Config:
         )
         if not check_finite("temperature", self.temperature) > 0:
             raise InvalidArgumentError(f"temperature = {self.temperature}: must be above zero")
+        if self.target_entropy is not None:
+            check_finite("target_entropy", self.target_entropy)
         for name in ("steps", "train_every", "replay_size", "checkpoint_every"):
             check_multiple(name, getattr(self, name), "num_envs", self.num_envs)
 
@@ -202,11 +204,11 @@ def train(
     run = Run(config, seed, device)
     if resume is not None:
         restore(run, resume)
-    episodes = run.episodes
+    episodes, enough = run.episodes, min(config.learning_starts, config.replay_size)
     while episodes.steps < config.steps:
         step = episodes.step(run.act(episodes.obs))
         run.replay.add(step)
-        if episodes.steps >= config.learning_starts and episodes.steps % config.train_every == 0:
+        if len(run.replay) >= enough and episodes.steps % config.train_every == 0:
             for _ in range(config.updates):
                 update(run)
         if on_progress and step.boundary.any():
@@ -227,8 +229,8 @@ def update(run: Run) -> None:
     config = run.config
     batch = tensors(run.replay.sample(config.batch_size), run.device)
     facts = {"step": run.episodes.steps, **batch._asdict()}
-    rate = {"learning_rate": config.learning_rate, "max_norm": config.max_grad_norm}
-    down = partial(descend, **rate, facts=facts)
+    rate, norm = config.learning_rate, config.max_grad_norm
+    down = partial(descend, learning_rate=rate, max_norm=norm, facts=facts)
     alpha = run.alpha_weights.detach().exp()
     losses = critic_loss(run.critics, run.targets, run.actor, batch, alpha, run.dice)
     value = down(losses.mean(), run.critic_weights, run.critic_optimizer)

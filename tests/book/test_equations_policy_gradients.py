@@ -449,15 +449,15 @@ def test_the_policy_that_a_bonus_wants(c: float) -> None:
 def test_the_slope_of_the_entropy(seed: int) -> None:
     numbers = np.random.default_rng(seed).normal(size=4)
 
-    def H(x: Floats) -> float:
+    def entropy(x: Floats) -> float:
         return float(-(softmax(x) * np.log(softmax(x))).sum())
 
     pi = softmax(numbers)
-    printed = -pi * (np.log(pi) + H(numbers))
-    np.testing.assert_allclose(printed, differences(H, numbers), atol=1e-8)
+    printed = -pi * (np.log(pi) + entropy(numbers))
+    np.testing.assert_allclose(printed, differences(entropy, numbers), atol=1e-8)
     # Two actions, as the text says: the difference d is pulled with -2 p (1 - p) d.
     d, p = 1.7, softmax(np.array([1.7, 0.0]))[0]
-    pull = differences(H, np.array([d, 0.0]))
+    pull = differences(entropy, np.array([d, 0.0]))
     assert pull[0] - pull[1] == pytest.approx(-2 * p * (1 - p) * d, abs=1e-7)
 
 

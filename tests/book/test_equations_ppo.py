@@ -49,7 +49,9 @@ def policies(seed: int, count: int) -> Iterator[Floats]:
         yield softmax(rng.normal(size=(3, 2)))
 
 
-def trajectories(pi: Callable[[int, int], Floats], s: int = 0, t: int = 0) -> list[tuple[float, Path]]:
+def trajectories(
+    pi: Callable[[int, int], Floats], s: int = 0, t: int = 0
+) -> list[tuple[float, Path]]:
     """Every way from room ``s`` on at step ``t``: its probability and its steps; pi(t, s) acts."""
     if s == 3 or t == STEPS:
         return [(1.0, [])]
@@ -95,9 +97,7 @@ def surrogate(new: Floats, old: Floats, gamma: float = 1.0) -> float:
     A, total = advantage(old, gamma), value(always(old), gamma)
     for p, path in trajectories(always(old)):
         rho = [new[s, a] / old[s, a] for s, a, *_ in path]
-        total += p * sum(
-            gamma**t * rho[t] * A[t, s, a] for t, (s, a, *_) in enumerate(path)
-        )
+        total += p * sum(gamma**t * rho[t] * A[t, s, a] for t, (s, a, *_) in enumerate(path))
     return total
 
 
@@ -234,7 +234,9 @@ def test_bound(steps: int | None, gamma: float) -> None:
         new = old + rng.choice([0.05, 0.3, 1.0]) * (rng.dirichlet(np.ones(2), size=4) - old)
         J_new, L, largest = returns(P, R, old, new, steps, gamma)
         D = np.abs(new - old).sum(axis=1).max() / 2
-        sum_t = gamma / (1 - gamma) ** 2 if steps is None else sum(gamma**t * t for t in range(steps))
+        sum_t = (
+            gamma / (1 - gamma) ** 2 if steps is None else sum(gamma**t * t for t in range(steps))
+        )
         penalty = 4 * largest * D**2 * sum_t
         assert J_new >= L - penalty - 1e-9
         shortfalls.append(L - J_new)
@@ -273,7 +275,9 @@ def returns(
         return float(v_new[0]), float(L), float(abs(A).max())
     v_new, v_old, found = np.zeros(4), np.zeros(4), []
     for _ in range(steps):
-        found.insert(0, R + gamma * P @ v_old - (old * (R + gamma * P @ v_old)).sum(axis=1)[:, None])
+        found.insert(
+            0, R + gamma * P @ v_old - (old * (R + gamma * P @ v_old)).sum(axis=1)[:, None]
+        )
         v_old = (old * (R + gamma * P @ v_old)).sum(axis=1)
         v_new = (new * (R + gamma * P @ v_new)).sum(axis=1)
     d, L = np.eye(4)[0], v_old[0]
@@ -349,7 +353,9 @@ def test_clipped_objective(eps: Fraction) -> None:
     printed = np.minimum(rho * A, np.clip(rho, 1 - float(eps), 1 + float(eps)) * A)
     np.testing.assert_allclose(printed, np.array(expected, dtype=np.float64), atol=1e-12)
     log_rho = torch.from_numpy(np.log(rho))
-    losses = ppo.clipped_loss(log_rho - 1.5, torch.full_like(log_rho, -1.5), torch.tensor(A), float(eps))
+    losses = ppo.clipped_loss(
+        log_rho - 1.5, torch.full_like(log_rho, -1.5), torch.tensor(A), float(eps)
+    )
     np.testing.assert_allclose(losses.numpy(), -printed, atol=1e-12)
 
 
@@ -485,7 +491,9 @@ def test_the_estimate_of_an_update_is_never_negative() -> None:
     assert len(kl) > 10 and min(kl) >= 0.0 and max(kl) > 1e-5
     seen = ratios_of(config)
     last = [float((r - 1 - r.log()).mean()) for r in seen[2::3]]  # the third epoch of each batch
-    np.testing.assert_allclose(sorted(set(kl)), sorted(set(last))[-len(set(kl)) :], rtol=0.05, atol=1e-6)
+    np.testing.assert_allclose(
+        sorted(set(kl)), sorted(set(last))[-len(set(kl)) :], rtol=0.05, atol=1e-6
+    )
 
 
 def test_at_ratio_one_the_gradient_is_that_of_a2c() -> None:

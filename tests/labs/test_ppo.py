@@ -168,7 +168,7 @@ def makes_one_pass(module: Any) -> bool:
     return all(bool((ratio == 1).all()) for ratio in ratios(module, steps=1024, epochs=1))
 
 
-def tests_the_loss(module: Any) -> bool:
+def judges_the_loss(module: Any) -> bool:
     losses = module.clipped_loss(torch.zeros(1), torch.zeros(1), torch.ones(1), 0.2)
     return bool(losses != -1)
 
@@ -202,7 +202,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("loss", not_a_ratio, "at ratio 1.5"),
     ("loss", averaged, "shape"),
     ("loss", detached, "no gradient"),
-    ("loss", always_a_fifth, "a clip other than 0.2"),
+    ("loss", always_a_fifth, "clip 0.5"),
     ("loss", lambda *_: 1 / 0, "ZeroDivisionError"),
     ("loss", 1.0, "expected a function"),
     ("explained", swapped, "denominator"),
@@ -228,7 +228,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("hunt", looks_at_the_first_pass, "accused"),
     ("hunt", plays_one_batch, "accused"),
     ("hunt", makes_one_pass, "accused"),
-    ("hunt", tests_the_loss, "let the bug pass"),
+    ("hunt", judges_the_loss, "let the bug pass"),
     ("hunt", descends, "its ratios are honest"),
     ("hunt", "True", "expected a function"),
 ]
