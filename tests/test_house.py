@@ -52,6 +52,7 @@ DEEP = {
     "rlcourse.evidence.deep",
     "rlcourse.evidence.policies",
     "rlcourse.labs.dqn",
+    "rlcourse.labs.ppo",
 }
 id_of = lambda path: str(path.relative_to(PACKAGE))  # noqa: E731
 

@@ -36,6 +36,7 @@ __all__ = [
 CHAPTERS = (
     *("intro", "loop", "mdp", "bellman", "q_learning"),
     *("approximation", "dqn", "rainbow"),
+    *("policy_gradients", "ppo"),
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
 

@@ -63,6 +63,20 @@ EXERCISES = {
     "ex-rainbow-tree": "rainbow/tree",
     "ex-rainbow-project": "rainbow/project",
     "ex-rainbow-hunt": "rainbow/hunt",
+    "ex-pg-score": "policy_gradients/score",
+    "ex-pg-weights": "policy_gradients/weights",
+    "ex-pg-neighbours": "policy_gradients/neighbours",
+    "ex-pg-best": "policy_gradients/best",
+    "ex-pg-density": "policy_gradients/density",
+    "ex-pg-theorem": "policy_gradients/theorem",
+    "ex-pg-hunt": "policy_gradients/hunt",
+    "ex-ppo-by-hand": "ppo/by-hand",
+    "ex-ppo-loss": "ppo/loss",
+    "ex-ppo-explained": "ppo/explained",
+    "ex-ppo-normalise": "ppo/normalise",
+    "ex-ppo-kl": "ppo/kl",
+    "ex-ppo-natural": "ppo/natural",
+    "ex-ppo-hunt": "ppo/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -74,6 +88,8 @@ ALGORITHMS = {
     "alg-tdc": "tdc",
     "alg-dqn": "train",
     "alg-rainbow": "train",
+    "alg-reinforce": "update",
+    "alg-ppo": "update",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
