@@ -80,7 +80,9 @@ class Config:
         batch = self.num_envs * self.horizon
         check_multiple("num_envs * horizon", batch, "batch_size", self.batch_size)
         if self.batch_size == 1 and self.normalize_advantages:
-            raise InvalidArgumentError("batch_size = 1: must be at least 2 with normalize_advantages")
+            raise InvalidArgumentError(
+                "batch_size = 1: must be at least 2 with normalize_advantages"
+            )
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
     def flat(array: Any) -> Tensor:
         return torch.from_numpy(array.reshape(count, *array.shape[2:])).to(run.device)
 
-    obs, raw = flat(segment.obs), flat(segment.raw)
+    obs, raw, near = flat(segment.obs), flat(segment.raw), clip if config.value_clip else None
     with torch.no_grad():
         old_chances, old_values = network(obs)
         old_log_prob = old_chances.log_prob(raw)
@@ -219,7 +221,6 @@ def update(run: Run, segment: Segment, loss: Loss) -> None:
             if config.normalize_advantages:
                 gain = (gain - gain.mean()) / (gain.std() + 1e-8)
             policy = loss(log_prob, old_log_prob[rows], gain, clip)
-            near = clip if config.value_clip else None
             value = value_loss(values, old_values[rows], returns[rows], near)
             total = policy.mean() + config.value_weight * value.mean()
             if config.entropy:

@@ -76,10 +76,9 @@ class Config:
             positive="steps num_envs batch_size replay_size learning_starts train_every updates "
             "checkpoint_every",
         )
+        check_finite("target_entropy", self.target_entropy or 0.0)
         if not check_finite("temperature", self.temperature) > 0:
             raise InvalidArgumentError(f"temperature = {self.temperature}: must be above zero")
-        if self.target_entropy is not None:
-            check_finite("target_entropy", self.target_entropy)
         for name in ("steps", "train_every", "replay_size", "checkpoint_every"):
             check_multiple(name, getattr(self, name), "num_envs", self.num_envs)
 
@@ -153,7 +152,7 @@ class Run:
             self.actor = SquashedActor(*spaces, config.hidden).to(device)
             self.critics = TwinCritic(*spaces, config.hidden).to(device)
         self.targets = deepcopy(self.critics)
-        start = torch.tensor([np.log(config.temperature)]).float()
+        start = torch.tensor([config.temperature]).log()
         self.log_alpha = nn.ParameterList([start]).to(device)
         parts = (self.actor, self.critics, self.log_alpha)
         self.actor_weights, self.critic_weights, self.alpha_weights = map(flatten, parts)
@@ -162,8 +161,7 @@ class Run:
             torch.optim.Adam([weights], lr=config.learning_rate, fused=True)
             for weights in (self.actor_weights, self.critic_weights, self.alpha_weights)
         )
-        half = (self.actor.high - self.actor.low) / 2
-        usual = float(half.log().sum() - len(half))
+        usual = float(((self.actor.high - self.actor.low) / 2).log().sub(1).sum())
         self.target_entropy = usual if config.target_entropy is None else config.target_entropy
         memory = partial(VectorActionReplay, num_envs=config.num_envs, gamma=config.gamma)
         self.replay = memory(config.replay_size, *spaces, rng=random.replay)
@@ -229,8 +227,8 @@ def update(run: Run) -> None:
     config = run.config
     batch = tensors(run.replay.sample(config.batch_size), run.device)
     facts = {"step": run.episodes.steps, **batch._asdict()}
-    rate, norm = config.learning_rate, config.max_grad_norm
-    down = partial(descend, learning_rate=rate, max_norm=norm, facts=facts)
+    sizes = {"learning_rate": config.learning_rate, "max_norm": config.max_grad_norm}
+    down = partial(descend, facts=facts, **sizes)
     alpha = run.alpha_weights.detach().exp()
     losses = critic_loss(run.critics, run.targets, run.actor, batch, alpha, run.dice)
     value = down(losses.mean(), run.critic_weights, run.critic_optimizer)
