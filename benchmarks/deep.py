@@ -186,10 +186,13 @@ def limits(task: Task) -> dict[str, float]:
 def compare(name: str, task: Task, seeds: int) -> dict[str, Any]:
     """Both libraries on every seed, in turn; print and return speeds, times to the target, final returns."""
     print(f"{name}: {task.config.steps:,} steps, {seeds} seeds, one thread", flush=True)
-    eight = replace(task.config, num_envs=8, learning_starts=task.config.learning_starts // 8 * 8)
-    eight = replace(eight, train_every=max(8, eight.train_every // 8 * 8))
+    every = max(8, task.config.train_every // 8 * 8)
     eight = replace(
-        eight, updates=task.config.updates * eight.train_every // task.config.train_every
+        task.config,
+        num_envs=8,
+        train_every=every,
+        updates=task.config.updates * every // task.config.train_every,
+        learning_starts=task.config.learning_starts // 8 * 8,
     )
     contenders: dict[str, Callable[[int], tuple[Clock, float, Any]]] = {
         "Stable-Baselines3": lambda seed: theirs(task, seed),
