@@ -185,7 +185,7 @@ def limits(task: Task) -> dict[str, float]:
 
 def compare(name: str, task: Task, seeds: int) -> dict[str, Any]:
     """Both libraries on every seed, in turn; print and return speeds, times to the target, final returns."""
-    print(f"{name}: {task.config.steps:,} steps, {seeds} seeds, one thread", flush=True)
+    print(f"{name}: {task.config.steps:,} steps, seeds: {seeds}, one thread", flush=True)
     every = max(8, task.config.train_every // 8 * 8)
     eight = replace(
         task.config,
@@ -238,6 +238,16 @@ def compare(name: str, task: Task, seeds: int) -> dict[str, Any]:
     }
 
 
+def already(out: Path) -> dict[str, Any]:
+    """What a file holds of earlier measurements; leaves with one line where it cannot be added to."""
+    if not out.parent.is_dir():
+        sys.exit(f"--out {out}: its folder does not exist")
+    try:
+        return dict(json.loads(out.read_text())) if out.exists() else {}
+    except (OSError, ValueError, TypeError) as error:
+        sys.exit(f"--out {out}: holds no measurements ({error}); name another file or delete it")
+
+
 def main() -> None:
     """Compare on every task."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -247,13 +257,13 @@ def main() -> None:
     given = parser.parse_args()
     if given.seeds < 1:
         sys.exit(f"--seeds {given.seeds}: must be at least 1")
+    kept = already(given.out) if given.out else {}  # before an hour of measuring
     for name, task in TASKS.items():
         if given.task in (name, "all"):
-            measured = compare(name, task, given.seeds)
+            kept[name] = compare(name, task, given.seeds)
             if given.out:
-                kept = json.loads(given.out.read_text()) if given.out.exists() else {}
                 with replace_file(given.out) as file:
-                    file.write((json.dumps({**kept, name: measured}, indent=1) + "\n").encode())
+                    file.write((json.dumps(kept, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
