@@ -11,10 +11,14 @@ A run's time to 475 counts training alone: evaluations stop its clock.
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import platform
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -26,6 +30,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rlcourse.algorithms import dqn
 from rlcourse.envs.vector import make_vector
 from rlcourse.evaluation import play
+from rlcourse.files import replace_file
 from rlcourse.statistics import bootstrap_interval, iqm
 
 torch.set_num_threads(1)
@@ -92,12 +97,12 @@ class Clock:
         self.reached: float | None = None
         self.due = task.config.steps / 25
 
-    def look(self, steps: int, policy: Callable[[Any], Any]) -> None:
-        """Evaluate, every so often, until the target is reached."""
+    def look(self, steps: int, policy: Callable[[], Callable[[Any], Any]]) -> None:
+        """Evaluate the policy as it then stands, every so often, until the target is reached."""
         if self.reached is None and steps >= self.due:
             self.due += self.task.config.steps / 25
             pause = time.perf_counter()
-            if judged(policy, self.task, self.seed).mean() >= self.task.target:
+            if judged(policy(), self.task, self.seed).mean() >= self.task.target:
                 self.reached = pause - self.start - self.paused
             self.paused += time.perf_counter() - pause
 
@@ -115,7 +120,7 @@ def ours(task: Task, seed: int) -> tuple[Clock, float, Any]:
     """Train with this package."""
     clock = Clock(task, seed)
     result = dqn.train(
-        task.config, seed, on_progress=lambda steps, row, run: clock.look(steps, run.policy())
+        task.config, seed, on_progress=lambda steps, row, run: clock.look(steps, run.policy)
     )
     seconds = clock.stop()
     return clock, seconds, judged(result.policy, task, seed, 100)
@@ -152,7 +157,7 @@ def theirs(task: Task, seed: int) -> tuple[Clock, float, Any]:
     class Look(BaseCallback):
         def _on_step(self) -> bool:
             if self.locals["dones"].any():  # as often as ours asks
-                clock.look(self.num_timesteps, policy)
+                clock.look(self.num_timesteps, lambda: policy)
             return True
 
     model.learn(c.steps, callback=Look())
@@ -160,8 +165,8 @@ def theirs(task: Task, seed: int) -> tuple[Clock, float, Any]:
     return clock, seconds, judged(policy, task, seed, 100)
 
 
-def limits(task: Task) -> None:
-    """The same loop with learning off, and with stepping only: what no faster update could beat."""
+def limits(task: Task) -> dict[str, float]:
+    """Steps a second with learning off, and with stepping only: what no faster update could beat."""
     steps = 20_000
     idle = replace(task.config, steps=steps, learning_starts=steps + 1)
     start = time.perf_counter()
@@ -175,15 +180,19 @@ def limits(task: Task) -> None:
         envs.step(action)
     stepping = steps / (time.perf_counter() - start)
     print(f"  limits: {acting:,.0f} steps/s with learning off, {stepping:,.0f} with stepping only")
+    return {"learning off": acting, "stepping only": stepping}
 
 
-def compare(name: str, task: Task, seeds: int) -> None:
-    """Both libraries on every seed, in turn; print speeds, times to the target and final returns."""
-    print(f"{name}: {task.config.steps:,} steps, {seeds} seeds, one thread", flush=True)
-    eight = replace(task.config, num_envs=8, learning_starts=task.config.learning_starts // 8 * 8)
-    eight = replace(eight, train_every=max(8, eight.train_every // 8 * 8))
+def compare(name: str, task: Task, seeds: int) -> dict[str, Any]:
+    """Both libraries on every seed, in turn; print and return speeds, times to the target, final returns."""
+    print(f"{name}: {task.config.steps:,} steps, seeds: {seeds}, one thread", flush=True)
+    every = max(8, task.config.train_every // 8 * 8)
     eight = replace(
-        eight, updates=task.config.updates * eight.train_every // task.config.train_every
+        task.config,
+        num_envs=8,
+        train_every=every,
+        updates=task.config.updates * every // task.config.train_every,
+        learning_starts=task.config.learning_starts // 8 * 8,
     )
     contenders: dict[str, Callable[[int], tuple[Clock, float, Any]]] = {
         "Stable-Baselines3": lambda seed: theirs(task, seed),
@@ -216,7 +225,27 @@ def compare(name: str, task: Task, seeds: int) -> None:
             f"worst seed {min(finals[who]):.1f}",
             flush=True,
         )
-    limits(task)
+    return {
+        "steps": task.config.steps,
+        "target": task.target,
+        "seconds": seconds,
+        "reached": reached,
+        "finals": finals,
+        "limits": limits(task),
+        "measured": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "versions": {lib.__name__: lib.__version__ for lib in (sb3, torch, gym, np)},
+    }
+
+
+def already(out: Path) -> dict[str, Any]:
+    """What a file holds of earlier measurements; leaves with one line where it cannot be added to."""
+    if not out.parent.is_dir():
+        sys.exit(f"--out {out}: its folder does not exist")
+    try:
+        return dict(json.loads(out.read_text())) if out.exists() else {}
+    except (OSError, ValueError, TypeError) as error:
+        sys.exit(f"--out {out}: holds no measurements ({error}); name another file or delete it")
 
 
 def main() -> None:
@@ -224,12 +253,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--task", choices=[*TASKS, "all"], default="all")
+    parser.add_argument("--out", type=Path, help="a JSON file to keep the measurements in")
     given = parser.parse_args()
     if given.seeds < 1:
         sys.exit(f"--seeds {given.seeds}: must be at least 1")
+    kept = already(given.out) if given.out else {}  # before an hour of measuring
     for name, task in TASKS.items():
         if given.task in (name, "all"):
-            compare(name, task, given.seeds)
+            kept[name] = compare(name, task, given.seeds)
+            if given.out:
+                with replace_file(given.out) as file:
+                    file.write((json.dumps(kept, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -248,7 +248,7 @@ def watch(
         returns = play_in_window(policy, env_id, episodes=episodes, seed=seed, **options)
     else:
         returns = record(policy, env_id, out, episodes=episodes, seed=seed, **options)
-        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+        print(f"{out}: {out.stat().st_size / 1e3:,.0f} kB")
     print("returns:", ", ".join(f"{value:g}" for value in returns))
 
 
@@ -342,7 +342,8 @@ def evidence_run(
         raise InvalidArgumentError("ids: name at least one contract, or say --all")
     for name in ids:
         if name not in contracts():
-            raise InvalidArgumentError(f"ids = {name!r}: must be among {', '.join(contracts())}")
+            near = difflib.get_close_matches(name, contracts(), n=3) or contracts()
+            raise InvalidArgumentError(f"ids = {name!r}: must be among {', '.join(near)}")
     wanted = ids or tuple(row.contract.id for row in check() if row.state != "met")
     for name in wanted:
         _print_row(run(name, jobs=jobs, cluster=cluster))

@@ -14,7 +14,7 @@ from PIL import Image
 from rlcourse import checkpoint
 from rlcourse.algorithms import dqn
 from rlcourse.algorithms.tabular import Config, train
-from rlcourse.cli import main
+from rlcourse.cli import _settings, main
 
 CONTRACT = """
 [[contract]]
@@ -270,3 +270,10 @@ def test_a_wrong_environment_is_one_line_and_no_progress_bar(
     code, said, complaint = type_in("train", algorithm, "--env-id", "MountainCar")
     assert code == 2 and said == "" and list(here.iterdir()) == []
     assert complaint.startswith("rlcourse: env_id = 'MountainCar'") and complaint.count("\n") == 1
+
+
+def test_rainbow_begins_with_all_six_repairs_where_the_book_measures_each_alone() -> None:
+    for world in ("Breakout", "SpaceInvaders"):
+        config = _settings("rainbow", ["--env-id", f"MinAtar/{world}-v1"])
+        switches = (config.double, config.dueling, config.prioritized, config.noisy)
+        assert all(switches) and config.distributional and config.n > 1
