@@ -312,9 +312,10 @@ def _settings(algorithm: str, arguments: list[str]) -> Any:
         return checkpoint.read_config(module.Config, kept, algorithm)
     env_id = given.get("--env-id", module.Config().env_id)
     for contract in contracts().values():
-        plain = contract.measure in ("deep.played_return", "policies.played_return")
-        asked = (contract.options.get("algorithm", "dqn"), contract.config.get("env_id"))
-        if plain and asked == (algorithm, env_id):
+        learner = contract.measure.removeprefix("policies.").removesuffix("_return")
+        if contract.measure == "deep.played_return":
+            learner = contract.options.get("algorithm", "dqn")
+        if (learner, contract.config.get("env_id")) == (algorithm, env_id):
             return module.Config(**contract.config)
     return replace(module.Config(), env_id=env_id)
 

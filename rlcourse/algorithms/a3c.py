@@ -7,12 +7,10 @@ by RMSProp whose running mean of squares is shared, too:
 .. math:: g \leftarrow \alpha g + (1 - \alpha)\, \Delta\theta^2, \qquad
           \theta \leftarrow \theta - \eta\, \frac{\Delta\theta}{\sqrt g + \epsilon}
 
-(their section 4; no lock anywhere, after Recht et al. 2011). Which gradient comes first is chance: with more than
-one worker no two runs are alike.
+(their section 4; no lock, after Recht et al. 2011). With several workers chance decides which gradient comes first.
 
-Deviations from Mnih et al. 2016: processes in the place of threads, since Python's threads share one interpreter;
-:math:`\epsilon` stands outside the root, as in A2C's; policy and value share no layers; the loss is a mean over the
-steps of a stretch, not a sum.
+Deviations from Mnih et al. 2016: processes, not threads, since Python's threads share one interpreter;
+:math:`\epsilon` stands outside the root, as in A2C's; no layers are shared; the loss is a mean, not a sum.
 """
 
 from __future__ import annotations
@@ -90,7 +88,6 @@ class Log:
 
     steps: int = 0
     log: list[dict[str, float]] = field(default_factory=list)
-    note: dict[str, float] = field(default_factory=dict)
     kept = ("steps", "log")
 
 
@@ -200,8 +197,7 @@ def train(
     if resume is not None:
         restore(run, resume)
     context = torch.multiprocessing.get_context("spawn")
-    pipes: dict[Any, tuple[int, Any]] = {}
-    due = run.episodes.steps
+    pipes, due = dict[Any, tuple[int, Any]](), run.episodes.steps
     crashes: list[str] = []
     try:
         for index in range(config.workers):
@@ -219,8 +215,7 @@ def train(
                     continue
                 index, process = pipes.pop(pipe)
                 process.join()
-                early = int(run.shared.steps.sum()) < config.steps
-                if heard or process.exitcode or early:
+                if heard or process.exitcode or int(run.shared.steps.sum()) < config.steps:
                     crashes.append(f"worker {index}: {heard or f'exit code {process.exitcode}'}")
                     warnings.warn(f"{crashes[-1]}; {len(pipes)} go on", stacklevel=2)
             if on_checkpoint and run.episodes.steps >= due:
@@ -243,10 +238,9 @@ def train(
 def _hear(pipe: Connection) -> list[dict[str, float]] | str:
     """Log rows; or why a worker has crashed; or nothing, from one that has ended."""
     try:
-        heard: list[dict[str, float]] | str = pipe.recv()
+        return pipe.recv()  # type: ignore[no-any-return]
     except (EOFError, OSError):  # it has ended, or was killed in the midst of a message
         return ""
-    return heard
 
 
 def load_policy(kept: Checkpoint) -> ModePolicy:

@@ -80,9 +80,7 @@ class Config:
         batch = self.num_envs * self.horizon
         check_multiple("num_envs * horizon", batch, "batch_size", self.batch_size)
         if self.batch_size == 1 and self.normalize_advantages:
-            raise InvalidArgumentError(
-                "batch_size = 1: must be at least 2 with normalize_advantages"
-            )
+            raise InvalidArgumentError("batch_size = 1: normalize_advantages needs 2 or more")
 
 
 @dataclass(frozen=True)

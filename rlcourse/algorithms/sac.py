@@ -9,9 +9,9 @@ the policy down :math:`\alpha \log \pi(A \mid S) - \min_i Q_i(S, A)` through the
 :math:`\log \alpha` down :math:`-\log \alpha\,(\log \pi + \bar H)`.
 
 Deviations from Haarnoja et al. 2018: the temperature's loss is in :math:`\log \alpha` where the paper writes
-:math:`\alpha`, as in the authors' code; several environments side by side and updates in bursts; the deviation is
-bounded by a curve. The entropy counts actions in the environment's units, so that :math:`\bar H` is minus the
-number of actions *plus* the logarithm of the box's half widths. Environments start anew at checkpoints.
+:math:`\alpha`, as in the authors' code; environments side by side, updates in bursts; the deviation is bounded by
+a curve. Entropy is that of actions in the environment's units, so that :math:`\bar H` is minus their number *plus*
+the logarithm of the box's half widths. Environments start anew at checkpoints.
 """
 
 from __future__ import annotations
@@ -110,11 +110,10 @@ def critic_loss(
         raw = chances.sample(dice)
         next_q = targets(batch.next_obs, chances.act(raw)).min(dim=0).values
         soft = next_q - alpha * chances.log_prob(raw)
-        y = batch.reward + batch.discount * soft  # [B]
-    q = critics(batch.obs, batch.action)  # [2, B]
+        y: Tensor = batch.reward + batch.discount * soft  # [B]
+    q: Tensor = critics(batch.obs, batch.action)  # [2, B]
     assert y.shape == q[0].shape
-    losses: Tensor = ((q - y) ** 2).sum(dim=0) / 2
-    return losses
+    return ((q - y) ** 2).sum(dim=0) / 2
 
 
 def actor_loss(
@@ -152,8 +151,7 @@ class Run:
             self.actor = SquashedActor(*spaces, config.hidden).to(device)
             self.critics = TwinCritic(*spaces, config.hidden).to(device)
         self.targets = deepcopy(self.critics)
-        start = torch.tensor([config.temperature]).log()
-        self.log_alpha = nn.ParameterList([start]).to(device)
+        self.log_alpha = nn.ParameterList([torch.tensor([config.temperature]).log()]).to(device)
         parts = (self.actor, self.critics, self.log_alpha)
         self.actor_weights, self.critic_weights, self.alpha_weights = map(flatten, parts)
         self.target_weights = flatten(self.targets)
@@ -227,8 +225,8 @@ def update(run: Run) -> None:
     config = run.config
     batch = tensors(run.replay.sample(config.batch_size), run.device)
     facts = {"step": run.episodes.steps, **batch._asdict()}
-    sizes = {"learning_rate": config.learning_rate, "max_norm": config.max_grad_norm}
-    down = partial(descend, facts=facts, **sizes)
+    rate, longest = config.learning_rate, config.max_grad_norm
+    down = partial(descend, learning_rate=rate, max_norm=longest, facts=facts)
     alpha = run.alpha_weights.detach().exp()
     losses = critic_loss(run.critics, run.targets, run.actor, batch, alpha, run.dice)
     value = down(losses.mean(), run.critic_weights, run.critic_optimizer)
