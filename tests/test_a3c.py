@@ -189,10 +189,12 @@ class Witness:
 
     def __init__(self, *doing: Any) -> None:
         self.pids: set[int] = set()
+        self.others = {child.pid for child in active_children()}  # of tests that ran before
         self.doing = [*doing]  # once, after two hundred steps
 
     def __call__(self, steps: int, row: dict[str, float], run: Run) -> None:
-        self.pids |= {child.pid for child in active_children() if child.pid}
+        found = {child.pid for child in active_children() if child.pid}
+        self.pids |= found - self.others
         if steps >= 200 and self.doing:
             self.doing.pop()()
 

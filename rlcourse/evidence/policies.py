@@ -11,10 +11,11 @@ import numpy as np
 
 from rlcourse.algorithms import a2c, a3c, ppo, reinforce, sac
 from rlcourse.evaluation import play
+from rlcourse.mutants import hunt
 
 __all__ = [
     *("reinforce_return", "a2c_return", "a3c_return", "ppo_return", "sac_return"),
-    *("a2c_seconds", "ppo_seconds", "sac_seconds"),
+    *("a2c_seconds", "ppo_seconds", "sac_seconds", "a3c_speedup"),
 ]
 
 Measured = tuple[float, dict[str, Any]]
@@ -28,11 +29,14 @@ def _return(
     *,
     episodes: int = 100,
     curve_episodes: int = 20,
+    bug: str | None = None,
 ) -> Measured:
     """The mean return of the frozen policy without chance, over whole episodes that it has never seen.
 
-    Beside it, at as many points as a curve has, the same of fewer episodes.
+    Beside it, at as many points as a curve has, the same of fewer episodes. With ``bug`` the algorithm is the
+    one with that mutation.
     """
+    module = hunt(bug) if bug else module
     settings = module.Config(**config)
     checkpoints = np.linspace(0, settings.steps, POINTS + 1)[1:]
     curve: list[float] = []
@@ -81,6 +85,21 @@ def _seconds(
     except StopIteration:
         return reached[0], {"steps": reached[1]}
     return 10 * (time.perf_counter() - start), {"steps": float(settings.steps)}
+
+
+def a3c_speedup(config: Mapping[str, Any], seed: int) -> Measured:
+    """Environment steps per second of two workers, over those of one; the start of the processes is left out."""
+    speeds = []
+    for workers in (1, 2):
+        told: list[tuple[float, int]] = []
+
+        def watch(steps: int, row: dict[str, float], run: Any, told: Any = told) -> None:
+            told.append((time.perf_counter(), steps))
+
+        a3c.train(a3c.Config(**config, workers=workers), seed, on_progress=watch)
+        (start, first), (end, last) = told[len(told) // 10], told[-1]
+        speeds.append((last - first) / (end - start))
+    return speeds[1] / speeds[0], {"one": speeds[0], "two": speeds[1]}
 
 
 def _mean(policy: Any, settings: Any, episodes: int, seed: int) -> float:
