@@ -336,3 +336,11 @@ def test_states_that_are_numbers_have_no_mean() -> None:
     """Less their mean they would be the numbers of other states."""
     with pytest.raises(InvalidArgumentError, match=r"normalize_observations.*Discrete\(6\)"):
         train(Config(**{**TINY, "env_id": CORRIDOR}, normalize_observations=True))
+
+
+def test_the_first_policy_is_undecided() -> None:
+    """Whatever is seen, all actions are nearly alike (Andrychowicz et al. 2021, section 3.2)."""
+    run = Run(Config(), 0, "cpu")
+    obs = torch.randn(256, 4, generator=torch.Generator().manual_seed(0))
+    chances = run.network(obs)[0].log_p.detach().exp()
+    assert float((chances - 0.5).abs().max()) < 0.02
