@@ -1,11 +1,12 @@
-"""Worlds: one stepping convention, tiny worlds with known values, and two of our own.
+"""Worlds: one stepping convention, tiny worlds with known values, and some of our own.
 
-Importing this package registers ``rlcourse/Grid-v0``, ``rlcourse/TicTacToe-v0`` and the probes with
-Gymnasium.
+Importing this package registers ``rlcourse/Grid-v0``, ``rlcourse/TicTacToe-v0``, the probes and the other worlds
+of this folder with Gymnasium.
 """
 
 import gymnasium as gym
 
+import rlcourse.envs.heating  # noqa: F401  (registers itself)
 from rlcourse.envs.probes import PROBES
 
 gym.register("rlcourse/Grid-v0", "rlcourse.envs.grid:GridEnv", max_episode_steps=200)
