@@ -40,9 +40,12 @@ __all__ = ["Config", "Result", "Run", "load_policy", "train"]
 
 @dataclass(frozen=True)
 class Config(a2c.Config):
-    """A2C's, with workers; each has one environment."""
+    """A2C's, with workers; each has one environment, and so makes longer stretches in larger steps."""
 
+    steps: int = 150_000  # environment steps, of all workers together
     num_envs: int = 1  # environments of one worker
+    horizon: int = 20  # steps of each of them before an update
+    learning_rate: float = 2e-3  # RMSProp's step size in the first step
     workers: int = 2  # processes
 
     def __post_init__(self) -> None:
@@ -117,17 +120,13 @@ class Run:
         return self.network.policy()
 
 
-# --- a worker --------------------------------------------------------------------------------------
-
-
 class Worker:
     """One actor-critic with a network of its own, whose weights are fetched before every stretch."""
 
     def __init__(self, config: Config, seed: int, index: int, shared: Shared) -> None:
         self.config, self.index, self.shared = config, index, shared
         words = np.random.SeedSequence([seed, index, int(shared.steps.sum())]).generate_state(2)
-        options = config.env_options
-        self.episodes = Segments(config.env_id, options, config.num_envs, int(words[0]))
+        self.episodes = Segments(config.env_id, config.env_options, config.num_envs, int(words[0]))
         spaces = self.episodes.observation_space, self.episodes.action_space
         self.network = ActorCritic(*spaces, config.hidden)
         self.weights = flatten(self.network)

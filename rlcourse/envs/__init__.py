@@ -1,7 +1,7 @@
 """Worlds: one stepping convention, tiny worlds with known values, and some of our own.
 
-Importing this package registers ``rlcourse/Grid-v0``, ``rlcourse/TicTacToe-v0``, the probes and the other worlds
-of this folder with Gymnasium.
+Importing this package registers ``rlcourse/Grid-v0``, ``rlcourse/TicTacToe-v0``, the probes and the
+other worlds of this folder with Gymnasium.
 """
 
 import gymnasium as gym

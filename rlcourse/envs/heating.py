@@ -75,14 +75,14 @@ class HeatingEnv(gym.Env[Any, Any]):
     >>> env = HeatingEnv()
     >>> obs, _ = env.reset(seed=0)
     >>> round(env.indoor, 1), round(env.outdoor, 1), env.hour
-    (20.3, 8.0, 15)
-    >>> obs
-    array([ 0.03..., 0.79..., -0.70..., -0.70...], dtype=float32)
+    (9.9, 6.0, 20)
+    >>> obs.round(2).tolist() == np.float32([-1.01, 0.60, 0.5, -0.87]).tolist()
+    True
     """
 
     def __init__(self) -> None:
         low, high = [-3.0, -1.0, -1.0, -1.0], [1.0, 2.0, 1.0, 1.0]
-        self.observation_space = gym.spaces.Box(np.float32(low), np.float32(high))
+        self.observation_space = gym.spaces.Box(*np.array([low, high], np.float32))
         self.action_space = gym.spaces.Box(0.0, 1.0, (1,))
         self.hour = -1
         self.indoor = self.outdoor = self._weather = 0.0
@@ -174,12 +174,13 @@ class Plan:
                 change[:, j] += chance * np.interp(following, weather, np.eye(size)[j])
         # What to expect after each hour, from where the house is then and the weather was before.
         self.ahead = np.zeros((24, len(self.houses), size))
-        grid = np.meshgrid(self.houses, weather, indexing="ij")
+        indoor, outside = np.meshgrid(self.houses, weather, indexing="ij")
         moved = np.inf
         while moved > 1e-6:
             before = self.ahead[0].copy()
             for hour in reversed(range(24)):
-                self.ahead[hour - 1] = self._worth(*grid, np.array(hour)).max(axis=-1) @ change.T
+                best = self._worth(indoor, outside, np.array(hour)).max(axis=-1)
+                self.ahead[hour - 1] = best @ change.T
             moved = float(np.abs(self.ahead[0] - before).max())
 
     def _worth(self, indoor: Floats, weather: Floats, hour: NDArray[np.int_]) -> Floats:
