@@ -6,7 +6,7 @@ night, and for each degree by which the house leaves the comfortable range. The 
 kilowatt hour when it is mild outside, so neither the cheapest hour nor the mildest is always the best.
 
 The house never ends. An episode is cut after 24 hours all the same, and begins at a random hour, so that
-nothing in an observation says how far away the cut is. Whoever takes the cut for the end of the world
+the clock says nothing about the cut. Whoever takes the cut for the end of the world
 asks of every kilowatt hour to pay for itself within a day, and lets the house go cold. **Judge policies
 over weeks** (``max_episode_steps=336``): within one day, to burn no money and live on the warmth in the
 walls *is* the better policy.
@@ -31,9 +31,7 @@ POWER = 3.0  # kW of electricity that the pump takes at most
 COLD, WARM, HOT = 20.0, 22.0, 26.0  # degrees Celsius: comfort lies between the first two
 DISCOMFORT = 0.05  # euros per kelvin and hour outside of it
 CLOCK = 2 * np.pi * np.arange(24) / 24
-PRICE = 0.30 - 0.10 * np.cos(
-    CLOCK - CLOCK[4]
-)  # euros per kWh in each hour of the day, lowest at four
+PRICE = 0.30 - 0.10 * np.cos(CLOCK - CLOCK[4])  # euros per kWh in each hour, lowest at four
 MEAN_OUTDOOR = 3.0 + 4.0 * np.cos(CLOCK - CLOCK[15])  # degrees Celsius in each hour, highest at 15
 # The weather, in kelvin, is added to that: it keeps 95 % of itself every hour and gets new noise.
 MEMORY, NOISE, EXTREME = 0.95, 0.94, 8.0
@@ -94,9 +92,7 @@ class HeatingEnv(gym.Env[Any, Any]):
         super().reset(seed=seed)
         self.hour = int(self.np_random.integers(24))
         self.indoor = float(self.np_random.uniform(5.0, 23.0))
-        usual = (
-            NOISE / (1.0 - MEMORY**2) ** 0.5
-        )  # the deviation that the weather has in the long run
+        usual = NOISE / (1.0 - MEMORY**2) ** 0.5  # the weather's deviation in the long run
         self._change_weather(usual * self.np_random.standard_normal())
         return self._obs(), {}
 
@@ -147,9 +143,9 @@ class Plan:
     The house stands on every quarter of a degree and the weather on every second one; between them values
     are interpolated, and what the noise does is summed at three points (Gauss and Hermite).
 
-    A learner that takes the cut for an end drops the future in one row of 24. Where nothing in a state
-    says which row that is, its targets are on average those of a discount of ``gamma * 23 / 24``: plan
-    with that one to see what such a learner learns when it has learned everything.
+    A learner that takes the cut for an end drops the future in one row of 24. Were all states equally
+    often the last of their day, its targets would on average be those of a discount of
+    ``gamma * 23 / 24``: a plan with that one shows what the mistake alone does, without any learning.
 
     Args:
         gamma: the discount of an hour.
