@@ -285,7 +285,7 @@ def smooth_network(
     """Fully connected layers with tanh between them and orthogonal weights, as policy gradients like them.
 
     Gains of the square root of two and of ``last_gain`` in the last layer, biases of zero (Andrychowicz et
-    al. 2021, and the published code of Schulman et al. 2017).
+    al. 2021; ``ppo2``, the later of the two programs of Schulman et al. 2017).
     """
     layers, width = body(observations, hidden)
     network = nn.Sequential(
