@@ -1,4 +1,8 @@
-"""What contracts measure on learned policies: ``measure(config, seed, **options) -> (score, extra)``."""
+"""What contracts measure on learned policies: ``measure(config, seed, **options) -> (score, extra)``.
+
+``ALGORITHM_return`` is the mean return of the frozen policy without chance, over whole episodes that it has never
+seen; ``ALGORITHM_seconds`` the wall clock from nothing until an evaluation reaches ``target``.
+"""
 
 from __future__ import annotations
 

@@ -376,7 +376,7 @@ def test_mean_age_of_a_gradient(W: int, kind: str) -> None:
         if kind == "even":
             return 1.0 + 0.01 * i
         if kind == "heavy":
-            return float(rng.pareto(1.5)) + 0.01
+            return float(rng.pareto(3.0)) + 0.01
         return float(rng.exponential(20.0 if kind == "one slow" and i == 0 else 1.0))
 
     queue = [(lasts(i), i, 0) for i in range(W)]
