@@ -16,7 +16,17 @@ import pytest
 import rlcourse
 from rlcourse import evidence
 from rlcourse.errors import CorruptEvidenceError, CourseError, InvalidArgumentError
-from rlcourse.evidence import Contract, check, contracts, load, run, state, summary, tabular
+from rlcourse.evidence import (
+    Contract,
+    check,
+    contracts,
+    library_table,
+    load,
+    run,
+    state,
+    summary,
+    tabular,
+)
 
 CONTRACT = """
 [[contract]]
@@ -366,3 +376,35 @@ def test_stored_statistics_follow_from_stored_scores() -> None:
         value, ends = summary(contract, result["scores"])
         assert result["statistic"] == pytest.approx(value, rel=1e-4, abs=1e-9), contract.id
         assert result["interval"] == pytest.approx(list(ends), rel=1e-4, abs=1e-9), contract.id
+
+
+def test_a_table_beside_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as fast is 2.00, whatever the seconds; a task that nobody has measured is named."""
+    monkeypatch.setenv("RLCOURSE_EVIDENCE", str(tmp_path))
+    with pytest.raises(InvalidArgumentError, match=r"task = 'Walk': must be .*make bench"):
+        library_table("Walk")
+    measured = {
+        "steps": 1000,
+        "machine": "a machine",
+        "limits": {"stepping only": 5000.0},
+        "seconds": {"Stable-Baselines3": [4.0, 10.0, 8.0], "rlcourse": [2.0, 5.0, 4.0]},
+        "finals": {"Stable-Baselines3": [1.0, 1.0, 1.0], "rlcourse": [7.0, 7.0, 7.0]},
+        "reached": {"Stable-Baselines3": [None, None, None], "rlcourse": [1.0, None, 3.0]},
+    }
+    (tmp_path / "libraries.json").write_text(json.dumps({"Walk": measured}))
+    theirs, ours, limits = library_table("Walk").splitlines()[2:]
+    assert theirs.split() == [
+        "Stable-Baselines3",
+        "125",
+        "1.00",
+        "0/3",
+        "never",
+        "1",
+        "[1,",
+        "1],",
+        "1",
+    ]
+    assert ours.split() == ["rlcourse", "250", "2.00", "2/3", "2", "s", "7", "[7,", "7],", "7"]
+    assert limits == "limits of ours: 5,000 steps/s with stepping only"
+    with pytest.raises(InvalidArgumentError, match="must be one of Walk"):
+        library_table("Run")

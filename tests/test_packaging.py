@@ -63,7 +63,7 @@ def test_conda_environment_says_what_the_lock_says() -> None:
 def test_lock_meets_every_range_of_the_package_and_its_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    assert set(extras) == {"deep", "box2d", "minatar", "book", "test"}
+    assert set(extras) == {"deep", "box2d", "minatar", "cluster", "mujoco", "book", "test"}
     asked = [*project["dependencies"], *(line for lines in extras.values() for line in lines)]
     versions = locked()
     for requirement in map(Requirement, asked):

@@ -49,6 +49,7 @@ __all__ = [
     "check",
     "contracts",
     "folder",
+    "library_table",
     "load",
     "run",
     "state",
@@ -206,6 +207,43 @@ def load(name: str) -> dict[str, Any]:
             f"measure it again with `rlcourse evidence run {name}`"
         ) from error
     return dict(result)
+
+
+def library_table(task: str) -> str:
+    """What ``make bench`` measured of a task, side by side with another library, as a table to print.
+
+    A row for each: environment steps a second, how many times as fast as the other library (the median over
+    seeds), in how many seeds an evaluation reached the target and after how long, and the final returns.
+
+    Raises:
+        InvalidArgumentError: no such task has been measured.
+    """
+    path = folder() / "libraries.json"
+    tasks = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if task not in tasks:
+        raise InvalidArgumentError(
+            f"task = {task!r}: must be one of {', '.join(tasks) or 'none: run make bench first'}"
+        )
+    found = tasks[task]
+    base = np.array(found["seconds"]["Stable-Baselines3"])
+    seeds, steps = len(base), found["steps"]
+    lines = [
+        f"{task}: {steps:,} steps, seeds: {seeds}, one thread ({found['machine']})",
+        f"{'':25s}steps/s ratio reached  after  final [interval], worst",
+    ]
+    for who, spent in found["seconds"].items():
+        final = np.array(found["finals"][who])
+        value, low, high = bootstrap_interval(final)
+        there = [seconds for seconds in found["reached"][who] if seconds is not None]
+        after = f"{np.median(there):.0f} s" if there else "never"
+        ratio = np.median(base / np.array(spent))
+        spread = f" [{low:.0f}, {high:.0f}], {final.min():.0f}" if seeds > 1 else ""
+        lines.append(
+            f"{who:25s}{steps / np.median(spent):7,.0f}{ratio:6.2f}{len(there):5d}/{seeds:<2d}"
+            f"{after:>7s}  {value:.0f}{spread}"
+        )
+    limits = ", ".join(f"{speed:,.0f} steps/s with {how}" for how, speed in found["limits"].items())
+    return "\n".join([*lines, f"limits of ours: {limits}"])
 
 
 def state(contract: Contract) -> Row:
