@@ -200,7 +200,9 @@ TASKS = {
     "Acrobot-v1, zoo": Task(ACROBOT_DQN, -100.0, their_dqn, side_by_side(ACROBOT_DQN, 8)),
     "PPO, CartPole-v1, zoo": Task(ppo.Config(value_weight=1.0), 475.0, their_ppo),
     "A2C, CartPole-v1, zoo": Task(
-        a2c.Config(learning_rate_end=7e-4, value_weight=1.0), 475.0, their_a2c
+        a2c.Config(learning_rate=7e-4, learning_rate_end=7e-4, value_weight=1.0),
+        475.0,
+        their_a2c,
     ),
     "SAC, Pendulum-v1, zoo": Task(PENDULUM_SAC, -200.0, their_sac, side_by_side(PENDULUM_SAC, 4)),
 }

@@ -61,7 +61,7 @@ class Config:
     horizon: int = 5  # steps of each of them before an update
     gamma: float = 0.99  # discount a step
     lam: float = 1.0  # GAE: 0 trusts the values, 1 the rewards
-    learning_rate: float = 7e-4  # RMSProp's step size in the first step
+    learning_rate: float = 2e-3  # RMSProp's step size in the first step
     learning_rate_end: float = 0.0  # the same in the last one
     rms_decay: float = 0.99  # what RMSProp keeps of its mean square at each update
     rms_epsilon: float = 1e-5  # RMSProp's, in the denominator

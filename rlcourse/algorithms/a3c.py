@@ -40,12 +40,11 @@ __all__ = ["Config", "Result", "Run", "load_policy", "train"]
 
 @dataclass(frozen=True)
 class Config(a2c.Config):
-    """A2C's, with workers; each has one environment, and so makes longer stretches in larger steps."""
+    """A2C's, with workers; each has one environment, and so makes longer stretches."""
 
     steps: int = 150_000  # environment steps, of all workers together
     num_envs: int = 1  # environments of one worker
     horizon: int = 20  # steps of each of them before an update
-    learning_rate: float = 2e-3  # RMSProp's step size in the first step
     workers: int = 2  # processes
 
     def __post_init__(self) -> None:
