@@ -25,7 +25,7 @@ from rlcourse.envs.probes import PROBES, Probe, probe
 from rlcourse.errors import CourseError, DivergenceError, InvalidArgumentError
 from rlcourse.rollout import Segment
 
-TINY: dict[str, Any] = {"steps": 200, "gamma": 0.9, "hidden": (4,), "workers": 1}
+TINY: dict[str, Any] = {"steps": 200, "horizon": 5, "gamma": 0.9, "hidden": (4,), "workers": 1}
 QUICK: dict[str, Any] = {
     **TINY, "steps": 3000, "hidden": (32,), "learning_rate": 1e-2, "max_grad_norm": 1e9,
     "value_weight": 1.0,
