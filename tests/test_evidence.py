@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -214,6 +215,10 @@ def test_every_module_that_a_measurement_loads_is_in_its_hash() -> None:
         module, name = contract.measure.split(".")
         evidence._reach(f"rlcourse.evidence.{module}", name, reached)
         hashed.update(key.split(":")[0] for key in reached)
+    # Worlds that are imported with all the others, but measured by no contract.
+    worlds = {"rlcourse.envs.heating": "rlcourse/Heating-v0"}
+    used = {str(contract.config.get("env_id")) for contract in contracts().values()}
+    hashed |= {module for module, env_id in worlds.items() if env_id not in used}
     # The caller of the measures, and what it summarises scores with, are not what is measured.
     assert loaded - hashed <= {
         "rlcourse.evidence",
@@ -354,7 +359,11 @@ def test_the_books_contracts_can_be_measured() -> None:
     from rlcourse.algorithms import dqn, linear, prediction, rainbow, tabular
 
     for contract in contracts().values():
-        measured = contract.measure.split(".")[0]
+        measured, name = contract.measure.split(".")
+        if measured == "policies":
+            learner = importlib.import_module(f"rlcourse.algorithms.{name.split('_')[0]}")
+            learner.Config(**contract.config)
+            continue
         kind: Any = {
             "tabular": prediction if "episodes" in contract.config else tabular,
             "linear": linear,
@@ -364,7 +373,7 @@ def test_the_books_contracts_can_be_measured() -> None:
             assert measured == "stored" and contract.options["of"] in contracts()
         else:
             kind.Config(**contract.config)
-        assert contract.seeds >= 10 and contract.claim and contract.oracle
+        assert contract.claim and contract.oracle  # and seeds: tests/book/test_contracts.py
 
 
 def test_stored_statistics_follow_from_stored_scores() -> None:
