@@ -69,16 +69,13 @@ def falling(start: float, end: float) -> Callable[[float], float]:
     return lambda left: end + left * (start - end)
 
 
-def their_ppo(c: ppo.Config, seed: int) -> Any:
-    """PPO with our settings in their names."""
-    return sb3.PPO(
+def on_policy(learner: Callable[..., Any], c: Any, seed: int, **more: Any) -> Any:
+    """PPO or A2C with our settings in their names."""
+    return learner(
         "MlpPolicy",
         make_vec_env(c.env_id, c.num_envs, seed=seed),
         learning_rate=falling(c.learning_rate, c.learning_rate_end),
-        clip_range=falling(c.clip, c.clip_end),
         n_steps=c.horizon,
-        batch_size=c.batch_size,
-        n_epochs=c.epochs,
         gamma=c.gamma,
         gae_lambda=c.lam,
         ent_coef=c.entropy,
@@ -87,26 +84,19 @@ def their_ppo(c: ppo.Config, seed: int) -> Any:
         policy_kwargs={"net_arch": list(c.hidden)},
         seed=seed,
         device="cpu",
+        **more,
     )
+
+
+def their_ppo(c: ppo.Config, seed: int) -> Any:
+    """PPO, and what it alone has."""
+    clip = falling(c.clip, c.clip_end)
+    return on_policy(sb3.PPO, c, seed, batch_size=c.batch_size, n_epochs=c.epochs, clip_range=clip)
 
 
 def their_a2c(c: a2c.Config, seed: int) -> Any:
-    """A2C with our settings in their names."""
-    return sb3.A2C(
-        "MlpPolicy",
-        make_vec_env(c.env_id, c.num_envs, seed=seed),
-        learning_rate=falling(c.learning_rate, c.learning_rate_end),
-        n_steps=c.horizon,
-        gamma=c.gamma,
-        gae_lambda=c.lam,
-        rms_prop_eps=c.rms_epsilon,
-        ent_coef=c.entropy,
-        vf_coef=c.value_weight / 2,  # theirs weighs the squared error, ours half of it
-        max_grad_norm=c.max_grad_norm,
-        policy_kwargs={"net_arch": list(c.hidden)},
-        seed=seed,
-        device="cpu",
-    )
+    """A2C, and what it alone has."""
+    return on_policy(sb3.A2C, c, seed, rms_prop_eps=c.rms_epsilon)
 
 
 def their_sac(c: sac.Config, seed: int) -> Any:

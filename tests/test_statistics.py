@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlcourse.errors import InvalidArgumentError
-from rlcourse.statistics import bootstrap_interval, iqm, probability_of_improvement
+from rlcourse.statistics import (
+    bootstrap_interval,
+    difference_interval,
+    iqm,
+    probability_of_improvement,
+)
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 
@@ -129,3 +134,30 @@ def test_bad_bootstrap_settings(options: dict, message: str) -> None:
 def test_tasks_must_match() -> None:
     with pytest.raises(InvalidArgumentError, match=r"x has 1 tasks and y has 2"):
         probability_of_improvement([1.0], [[1.0, 2.0]])
+
+
+def test_the_interval_of_a_difference_is_scipys() -> None:
+    """Two samples resampled apart, percentiles, twenty thousand times each."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(3.0, 1.0, 10), rng.exponential(2.0, 14)
+
+    def gap(x: np.ndarray, y: np.ndarray) -> float:
+        return scipy.stats.trim_mean(x, 0.25) - scipy.stats.trim_mean(y, 0.25)
+
+    # trim_mean cuts whole runs, iqm fractions of them: the same for a multiple of four.
+    x, y = x[:8], y[:12]
+    theirs = scipy.stats.bootstrap(
+        (x, y), gap, method="percentile", n_resamples=20_000, vectorized=False, rng=1
+    ).confidence_interval
+    value, low, high = difference_interval(x, y, resamples=20_000)
+    assert value == pytest.approx(gap(x, y))
+    # Four standard errors of the difference of two such quantiles: the deviation of a draw is about 0.9, so
+    # the density at an end about 0.065, and sqrt(0.025 * 0.975 / 20000) / 0.065 = 0.017 for each of them.
+    assert (low, high) == pytest.approx(tuple(theirs), abs=0.1)
+
+
+def test_a_difference_of_several_tasks_is_refused() -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=r"y of shape \(3, 2\): must be of shape \[runs\]"
+    ):
+        difference_interval([1.0, 2.0], np.ones((3, 2)))

@@ -23,6 +23,7 @@ __all__ = [
     "NotRightError",
     "Verdict",
     "call",
+    "call_uncopied",
     "check",
     "exercise",
     "expect_by_hand",
@@ -189,6 +190,16 @@ def call(function: Any, arguments: Sequence[Any]) -> Any:
     except Exception as error:  # whatever a learner's code raises is news for the learner
         given = ", ".join(_short(argument) for argument in arguments)
         raise NotRightError(f"for ({given}) it raised {type(error).__name__}: {error}") from None
+
+
+def call_uncopied(function: Any, *arguments: Any) -> Any:
+    """As :func:`call`, on the arguments themselves: a copy of a tensor would lose its gradient."""
+    if not callable(function):
+        raise NotRightError(f"expected a function, got {type(function).__name__}.")
+    try:
+        return function(*arguments)
+    except Exception as error:  # whatever a learner's code raises is news for the learner
+        raise NotRightError(f"it raised {type(error).__name__}: {error}") from None
 
 
 def _short(value: Any) -> str:

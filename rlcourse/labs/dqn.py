@@ -14,6 +14,7 @@ from rlcourse.evidence import folder
 from rlcourse.labs import (
     NotRightError,
     call,
+    call_uncopied,
     exercise,
     expect_call,
     expect_close,
@@ -220,12 +221,12 @@ def _judge_numbers(answer: Any) -> None:
 
 
 def _called(answer: Any, network: Any, target: Any, batch: Batch) -> tuple[Any, Any]:
-    if not callable(answer):
-        raise NotRightError(f"expected a function, got {type(answer).__name__}.")
-    try:
-        losses, errors = answer(network, target, batch)
-    except Exception as error:  # whatever a learner's code raises is news for the learner
-        raise NotRightError(f"it raised {type(error).__name__}: {error}") from None
+    pair = call_uncopied(answer, network, target, batch)
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise NotRightError(
+            f"expected two tensors, losses and TD errors, got {type(pair).__name__}."
+        )
+    losses, errors = pair
     for name, tensor in (("losses", losses), ("TD errors", errors)):
         if not isinstance(tensor, torch.Tensor) or tensor.shape != (5,):
             shape = tuple(getattr(tensor, "shape", ()))

@@ -13,6 +13,7 @@ from rlcourse.algorithms import ppo
 from rlcourse.labs import (
     NotRightError,
     call,
+    call_uncopied,
     exercise,
     expect_by_hand,
     expect_call,
@@ -60,7 +61,7 @@ def _loss(answer: Any) -> str:
     ):
         old = torch.tensor([-0.5, -2.0], dtype=torch.float64)  # two samples, alike but for this
         log_prob = (old + math.log(ratio)).requires_grad_()
-        losses = _called(answer, log_prob, old, torch.full_like(old, gain), clip)
+        losses = call_uncopied(answer, log_prob, old, torch.full_like(old, gain), clip)
         if not isinstance(losses, torch.Tensor) or losses.shape != (2,):
             shape = getattr(losses, "shape", None)
             got = type(losses).__name__ if shape is None else f"one of shape {tuple(shape)}"
@@ -71,19 +72,9 @@ def _loss(answer: Any) -> str:
         where = f"at ratio {ratio} and advantage {gain:+}, clip {clip}"
         expect_close(losses.tolist(), [-objective] * 2, what=f"the losses {where}", look=look)
         expect_close(slope.tolist(), [-pull] * 2, what=f"their gradient {where}", look=look)
-    trained = _called(lambda: ppo.train(ppo.Config(steps=2048), loss=answer))
+    trained = call_uncopied(lambda: ppo.train(ppo.Config(steps=2048), loss=answer))
     last = np.mean([row["return"] for row in trained.log[-10:]])
     return f"right, and it has trained an agent: 2,048 steps, last ten episodes {last:.0f}."
-
-
-def _called(function: Any, *arguments: Any) -> Any:
-    """``call`` without copies, which would lose the gradient."""
-    if not callable(function):
-        raise NotRightError(f"expected a function, got {type(function).__name__}.")
-    try:
-        return function(*arguments)
-    except Exception as error:  # whatever a learner's code raises is news for the learner
-        raise NotRightError(f"it raised {type(error).__name__}: {error}") from None
 
 
 @exercise("ppo/explained")
