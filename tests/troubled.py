@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -47,6 +48,8 @@ class Troubled(gym.Env[Any, Any]):
                 raise OSError("the cable is out")
             if self.trouble == "leave":
                 sys.exit(0)
+            if self.trouble == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(3600)
         end = self.steps % 5 == 0
         return np.full(2, self.np_random.random(), np.float32), 1.0, end, False, {}
