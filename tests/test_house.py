@@ -53,6 +53,7 @@ DEEP = {
     "rlcourse.evidence.policies",
     "rlcourse.labs.dqn",
     "rlcourse.labs.ppo",
+    "rlcourse.labs.sac",
 }
 id_of = lambda path: str(path.relative_to(PACKAGE))  # noqa: E731
 

@@ -37,7 +37,7 @@ __all__ = [
 CHAPTERS = (
     *("intro", "loop", "mdp", "bellman", "q_learning"),
     *("approximation", "dqn", "rainbow"),
-    *("policy_gradients", "actor_critic", "ppo"),
+    *("policy_gradients", "actor_critic", "ppo", "sac"),
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
 

@@ -84,6 +84,13 @@ EXERCISES = {
     "ex-ppo-kl": "ppo/kl",
     "ex-ppo-natural": "ppo/natural",
     "ex-ppo-hunt": "ppo/hunt",
+    "ex-sac-by-hand": "sac/by-hand",
+    "ex-sac-units": "sac/units",
+    "ex-sac-judge": "sac/judge",
+    "ex-sac-buttons": "sac/buttons",
+    "ex-sac-thermostat": "sac/thermostat",
+    "ex-sac-price": "sac/price",
+    "ex-sac-hunt": "sac/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -99,6 +106,7 @@ ALGORITHMS = {
     "alg-a2c": "update",
     "alg-a3c": "stretch",
     "alg-ppo": "update",
+    "alg-sac": "update",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
