@@ -56,7 +56,7 @@ __all__ = [
     "summary",
 ]
 
-LIBRARIES = ("numpy", "gymnasium", "torch", "Box2D", "MinAtar")
+LIBRARIES = ("numpy", "gymnasium", "torch", "Box2D", "MinAtar", "mujoco")
 STATISTICS: dict[str, Callable[[Floats], float]] = {
     "iqm": iqm,
     "median": lambda scores: float(np.median(scores)),

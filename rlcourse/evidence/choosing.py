@@ -1,0 +1,56 @@
+"""What contracts measure on the house that should stay warm: euros a day, and not within one day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from rlcourse.algorithms import a2c, ppo, sac
+from rlcourse.envs.heating import HeatingEnv
+from rlcourse.envs.vector import make
+from rlcourse.evaluation import play
+from rlcourse.mutants import hunt
+
+__all__ = ["a2c_heating", "ppo_heating", "sac_heating"]
+
+DAYS = 14  # of a trial: within one day it would pay to let the house go cold
+POINTS = 10  # points of a stored learning curve
+
+
+def _heating(
+    module: Any, config: Mapping[str, Any], seed: int, *, bug: str | None = None
+) -> tuple[float, dict[str, Any]]:
+    """Euros a day of the frozen policy without chance, over two weeks in a hundred houses.
+
+    Beside it, at as many points as a curve has, the same of twenty houses. With ``bug`` the algorithm is the
+    one with that mutation.
+    """
+    module = hunt(bug) if bug else module
+    settings = module.Config(**config)
+    assert isinstance(make(settings.env_id).unwrapped, HeatingEnv)  # so that its code counts, too
+    checkpoints = np.linspace(0, settings.steps, POINTS + 1)[1:]
+    curve: list[float] = []
+
+    def judge(policy: Any, houses: int) -> float:
+        weeks = {"max_episode_steps": 24 * DAYS}
+        env_id = settings.env_id
+        returns = play(policy, env_id, episodes=houses, num_envs=houses, seed=seed, **weeks)
+        return float(returns.mean()) / DAYS
+
+    def watch(steps: int, row: dict[str, float], run: Any) -> None:
+        while len(curve) < POINTS and steps >= checkpoints[len(curve)]:
+            curve.append(judge(run.policy(), 20))
+
+    result = module.train(settings, seed, on_progress=watch)
+    while len(curve) < POINTS:  # the last episodes may have been cut by the budget
+        curve.append(judge(result.policy, 20))
+    return judge(result.policy, 100), {"x": [float(x) for x in checkpoints], "curves": curve}
+
+
+# One for each algorithm, so that a result depends on the code of its own algorithm alone.
+a2c_heating = partial(_heating, a2c)
+ppo_heating = partial(_heating, ppo)
+sac_heating = partial(_heating, sac)
