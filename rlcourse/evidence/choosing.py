@@ -1,4 +1,4 @@
-"""What contracts measure on the house that should stay warm: euros a day, and not within one day."""
+"""What the contest of the learners needs besides their returns: random play, and a house judged over weeks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,38 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Discrete
 
 from rlcourse.algorithms import a2c, ppo, sac
 from rlcourse.envs.heating import HeatingEnv
 from rlcourse.envs.vector import make
 from rlcourse.evaluation import play
 from rlcourse.mutants import hunt
+from rlcourse.seeding import generator
 
-__all__ = ["a2c_heating", "ppo_heating", "sac_heating"]
+__all__ = ["a2c_heating", "ppo_heating", "random_return", "sac_heating"]
 
 DAYS = 14  # of a trial: within one day it would pay to let the house go cold
 POINTS = 10  # points of a stored learning curve
+
+
+def random_return(
+    config: Mapping[str, Any], seed: int, *, episodes: int = 100, days: int = 1
+) -> tuple[float, dict[str, Any]]:
+    """The mean return of a hand that shakes: even over buttons, even over a box. ``days`` divides it."""
+    env_id, options = config["env_id"], config.get("env_options", {})
+    actions, rng = make(env_id, **options).action_space, generator(seed)
+
+    def policy(observations: Any) -> Any:
+        if isinstance(actions, Discrete):
+            return rng.integers(actions.n, size=len(observations))
+        return rng.uniform(actions.low, actions.high, (len(observations), *actions.shape)).astype(
+            actions.dtype
+        )
+
+    width = min(episodes, 20)
+    returns = play(policy, env_id, episodes=episodes, num_envs=width, seed=seed, **options)
+    return float(returns.mean()) / days, {}
 
 
 def _heating(
