@@ -37,7 +37,7 @@ __all__ = [
 CHAPTERS = (
     *("intro", "loop", "mdp", "bellman", "q_learning"),
     *("approximation", "dqn", "rainbow"),
-    *("policy_gradients", "actor_critic", "ppo", "sac"),
+    *("policy_gradients", "actor_critic", "ppo", "sac", "choosing"),
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
 

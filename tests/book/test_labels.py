@@ -91,6 +91,12 @@ EXERCISES = {
     "ex-sac-thermostat": "sac/thermostat",
     "ex-sac-price": "sac/price",
     "ex-sac-hunt": "sac/hunt",
+    "ex-choose-duels": "choosing/duels",
+    "ex-choose-normalise": "choosing/normalise",
+    "ex-choose-seeds": "choosing/seeds",
+    "ex-choose-profile": "choosing/profile",
+    "ex-choose-price": "choosing/price",
+    "ex-choose-hunt": "choosing/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
