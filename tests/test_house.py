@@ -49,6 +49,7 @@ DEEP = {
     "rlcourse.algorithms.a3c",
     "rlcourse.algorithms.ppo",
     "rlcourse.algorithms.sac",
+    "rlcourse.evidence.choosing",
     "rlcourse.evidence.deep",
     "rlcourse.evidence.policies",
     "rlcourse.labs.dqn",

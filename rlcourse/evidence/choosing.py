@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 
 from rlcourse.algorithms import a2c, ppo, sac
 from rlcourse.envs.heating import HeatingEnv
@@ -30,9 +30,11 @@ def random_return(
     actions, rng = make(env_id, **options).action_space, generator(seed)
 
     def policy(observations: Any) -> Any:
+        number = len(observations)
         if isinstance(actions, Discrete):
-            return rng.integers(actions.n, size=len(observations))
-        return rng.uniform(actions.low, actions.high, (len(observations), *actions.shape)).astype(
+            return rng.integers(actions.n, size=number)
+        assert isinstance(actions, Box)
+        return rng.uniform(actions.low, actions.high, (number, *actions.shape)).astype(
             actions.dtype
         )
 
@@ -56,9 +58,14 @@ def _heating(
     curve: list[float] = []
 
     def judge(policy: Any, houses: int) -> float:
-        weeks = {"max_episode_steps": 24 * DAYS}
-        env_id = settings.env_id
-        returns = play(policy, env_id, episodes=houses, num_envs=houses, seed=seed, **weeks)
+        returns = play(
+            policy,
+            settings.env_id,
+            episodes=houses,
+            num_envs=houses,
+            seed=seed,
+            max_episode_steps=24 * DAYS,
+        )
         return float(returns.mean()) / DAYS
 
     def watch(steps: int, row: dict[str, float], run: Any) -> None:

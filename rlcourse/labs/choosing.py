@@ -77,7 +77,10 @@ def _profile(answer: Any) -> str:
     expected = [sum(x > bar for x in scores.ravel()) / 8 for bar in bars]
     expect_call(answer, (scores, bars), expected, look="whether a run at the bar is above it")
     expect_call(
-        answer, (np.array([[2.0, 0.0, 0.0]]), np.array([1.0])), [1 / 3], look="which axes you average"
+        answer,
+        (np.array([[2.0, 0.0, 0.0]]), np.array([1.0])),
+        [1 / 3],
+        look="which axes you average",
     )
     return "right: one curve, and no single number to hide behind."
 

@@ -31,7 +31,9 @@ def test_the_deviation_of_a_difference(n: int) -> None:
     assert 8 * (sigma / gap) ** 2 == pytest.approx(n)
 
 
-@pytest.mark.equation("eq-choose-normalised", oracle="the affine map that two points fix, solved for")
+@pytest.mark.equation(
+    "eq-choose-normalised", oracle="the affine map that two points fix, solved for"
+)
 def test_a_normalised_score_is_the_line_through_zero_and_one() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
