@@ -1,4 +1,4 @@
-"""The command line: ``rlcourse train | evaluate | watch | evidence ... | playground run | playground dashboard``."""
+"""The command line: ``rlcourse train | evaluate | watch``, ``evidence ...`` and ``playground ...``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -398,9 +398,10 @@ def playground_run(
             raise InvalidArgumentError(f"{name}: name at least one, with --{name}")
     if not out.parent.is_dir():
         raise InvalidArgumentError(f"out = {out}: its folder does not exist")
-    steps: Counter[tuple[str, str]] = Counter()
-    seconds: Counter[tuple[str, str]] = Counter()
-    with tqdm(total=len(env) * len(policy) * episodes, unit="episode") as bar:
+    steps: dict[tuple[str, str], int] = defaultdict(int)
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    total = len(env) * len(policy) * episodes
+    with tqdm(total=total, unit="episode", delay=0.1) as bar:  # a wrong name shows none
 
         def on_episode(world: str, who: str, episode: Episode, took: float) -> None:
             steps[world, who] += episode.length

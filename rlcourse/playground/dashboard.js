@@ -31,8 +31,10 @@
     const order = keys.indexOf(JSON.stringify([pair.policy, pair.run]));
     pair.index = index;
     pair.label = several ? `${pair.policy} · ${data.runs[pair.run].name}` : pair.policy;
-    pair.colour = data.colours[order % data.colours.length];
+    pair.colour = `--series-${order % data.colours.length}`;
   });
+  data.colours.forEach((colour, i) => // paler on dark paper
+    document.documentElement.style.setProperty(`--series-${i}`, `light-dark(${colour}, color-mix(in srgb, ${colour} 70%, white))`));
   const inWorld = (name) => data.pairs.filter((pair) => pair.environment === name);
   const gaps = new Map();
   for (const [i, j, value, low, high, starts] of data.differences) {
@@ -42,7 +44,7 @@
   const endedBy = ([, , , terminated, truncated]) =>
     terminated && truncated ? "both" : terminated ? "the world" : "the time limit";
   const now = { world: worlds[0], pair: data.pairs[0], episode: 0, reference: null, moment: 0, sort: ["environment", 1] };
-  const swatch = (pair) => make("span", { class: "swatch", style: `background:${pair.colour}`, "aria-hidden": "true" });
+  const swatch = (pair) => make("span", { class: "swatch", style: `background:var(${pair.colour})`, "aria-hidden": "true" });
 
   function tellAll() {
     const episodes = data.pairs.reduce((sum, pair) => sum + pair.episodes.length, 0);
@@ -59,17 +61,19 @@
       const stopped = run.complete ? "" : "; stopped early, what was finished is here";
       const versions = Object.entries(run.versions).map(([name, version]) => `${name} ${version}`).join(", ");
       $("source").append(make("p", {}, `${run.name}: ${run.asked} episodes each asked for, seed ${run.seed}${stopped}. ${versions}.`));
-      for (const { environment, policy, message } of run.problems) {
-        $("problems").hidden = false;
+      for (const { environment, policy, message } of run.problems)
         $("problems").querySelector("ul").append(make("li", {}, `${environment}${policy ? ", " + policy : ""}: ${message}`));
-      }
     }
+    const problems = $("problems").querySelectorAll("li").length;
+    $("problems").hidden = problems === 0;
+    $("problems").open = problems < 3;
+    $("problems").querySelector("summary").textContent = `${problems} ${problems === 1 ? "was" : "were"} not played`;
   }
 
   // --- charts ----------------------------------------------------------------------------------------
 
   function colour(name) {
-    const probe = document.body.appendChild(make("span", { style: `color:var(--${name})` }));
+    const probe = document.body.appendChild(make("span", { style: `color:var(${name})` }));
     const found = getComputedStyle(probe).color;
     probe.remove();
     return found;
@@ -82,12 +86,12 @@
     drawn[id] = { ...drawn[id], turn };
     place.setAttribute("role", "img");
     place.setAttribute("aria-label", alt);
-    const [ink, quiet, line] = ["ink", "quiet", "line"].map(colour);
+    const [ink, quiet, line] = ["--ink", "--quiet", "--line"].map(colour);
     const font = getComputedStyle(document.body).fontFamily;
     const config = {
       background: null, font, view: { stroke: null },
       axis: { labelColor: quiet, titleColor: quiet, gridColor: line, domainColor: line, tickColor: line,
-              labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 130, titlePadding: 8 },
+              labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 130, titlePadding: 8, tickCount: 6 },
       axisY: { domain: false, ticks: false },
       rule: { color: ink }, point: { color: ink },
     };
@@ -116,7 +120,7 @@
   }
   const colouring = (pairs) => ({
     field: "pair", type: "nominal", legend: null,
-    scale: { domain: pairs.map((pair) => pair.index), range: pairs.map((pair) => pair.colour) },
+    scale: { domain: pairs.map((pair) => pair.index), range: pairs.map((pair) => colour(pair.colour)) },
   });
   const told = (pairs) => pairs.map(({ label, summary: s }) =>
     `${label}: mean ${number(s.mean)}, 95 % interval ${number(s.low)} to ${number(s.high)}`).join("; ");
@@ -130,14 +134,14 @@
     const summaries = pairs.map((pair) => ({ label: pair.label, ...pair.summary }));
     const of = { field: "tip", type: "nominal" };
     chart("spread", `Returns in ${now.world}. ${told(pairs)}.`, {
-      height: { step: 74 }, data: { values },
+      height: 74 * pairs.length, data: { values },
       layer: [
         { mark: { type: "circle", size: 26, opacity: Math.max(0.25, Math.min(0.7, 14 / Math.sqrt(values.length))), cursor: "pointer" },
           encoding: { x: { field: "gain", type: "quantitative", title: "return of an episode", scale: { zero: false, nice: true } },
                       y: rows, yOffset: lane("lane"), color: colouring(pairs), tooltip: of } },
         { data: { values: summaries }, mark: { type: "rule", strokeWidth: 2 },
           encoding: { x: { field: "low", type: "quantitative" }, x2: { field: "high" }, y: rows, yOffset: lane(0.55) } },
-        { data: { values: summaries }, mark: { type: "point", filled: true, size: 70, opacity: 1 },
+        { data: { values: summaries }, mark: { type: "point", filled: true, size: 55, opacity: 1 },
           encoding: { x: { field: "mean", type: "quantitative" }, y: rows, yOffset: lane(0.55) } },
       ],
     }, choosePoint);
@@ -174,7 +178,7 @@
     const paint = { ...colouring(others), field: "index" };
     const alt = found.map((gap) => `${gap.pair.label} ${signed(gap.value)}, 95 % interval ${number(gap.low)} to ${number(gap.high)}`);
     chart("gaps", `Differences to ${now.reference.label}: ${alt.join("; ")}.`, {
-      height: { step: 44 }, data: { values },
+      height: 44 * others.length, data: { values },
       layer: [
         { data: { values: [{ zero: 0 }] }, mark: { type: "rule", strokeDash: [3, 3] }, encoding: { x: { field: "zero", type: "quantitative" } } },
         { mark: { type: "rule", strokeWidth: 3 },
@@ -196,7 +200,7 @@
       });
       const at = heights.map((y, i) => `${bins > 1 ? (100 * i) / (bins - 1) : 50},${high > low ? 29 - (28 * (y - low)) / (high - low) : 15}`);
       if (bins === 1) at.push(at[0].replace("50", "51"));
-      picture.append(make("polyline", { points: at.join(" "), fill: "none", stroke: colour, "stroke-width": 1.6, "stroke-linejoin": "round", "vector-effect": "non-scaling-stroke" }));
+      picture.append(make("polyline", { points: at.join(" "), style: `fill:none;stroke:var(${colour})`, "stroke-width": 1.6, "stroke-linejoin": "round", "vector-effect": "non-scaling-stroke" }));
     }
     return picture;
   }
@@ -218,13 +222,13 @@
     ["environment", "environment", (pair) => pair.environment],
     ["policy", "policy", (pair) => pair.policy],
     ...(several ? [["run", "run", (pair) => data.runs[pair.run].name]] : []),
-    ["episodes", "episodes", (pair) => pair.episodes.length],
     ["mean", "mean return", (pair) => pair.summary.mean],
     ["low", "95 % interval", (pair) => pair.summary.low],
     ["iqm", "IQM", (pair) => pair.summary.iqm],
     ["best", "best", (pair) => pair.summary.best],
     ["worst", "worst", (pair) => pair.summary.worst],
     ["length", "mean length", (pair) => pair.summary.length],
+    ["episodes", "episodes", (pair) => pair.episodes.length],
   ];
 
   function makeTable() {
@@ -306,10 +310,13 @@
     MountainCar: ["push left", "coast", "push right"],
     Acrobot: ["torque −1", "none", "torque +1"],
     LunarLander: ["none", "left engine", "main engine", "right engine"],
+    FrozenLake: ["left", "down", "right", "up"],
+    CliffWalking: ["up", "right", "down", "left"],
+    Taxi: ["south", "north", "east", "west", "pick up", "drop off"],
   };
   const RATES = { CartPole: 50, MountainCar: 30, Pendulum: 30, Acrobot: 15, LunarLander: 50 };
   // Only the worlds that Gymnasium registers, or a stranger's of the same name would be drawn as another one.
-  const kind = () => /^(CartPole|MountainCar|Pendulum|Acrobot|LunarLander)(Continuous)?-v\d+$/.exec(now.world)?.[1];
+  const kind = () => /^(CartPole|MountainCar|Pendulum|Acrobot|LunarLander|FrozenLake|CliffWalking|Taxi)(Continuous)?-v\d+$/.exec(now.world)?.[1];
   const recording = () => now.pair.recordings.find((one) => one.episode === now.episode);
 
   function showReplay() {
@@ -386,7 +393,7 @@
     const stage = $("stage"), scale = devicePixelRatio || 1, width = stage.clientWidth, height = stage.clientHeight;
     stage.width = width * scale;
     stage.height = height * scale;
-    const pen = stage.getContext("2d"), [ink, quiet, line, soft] = ["ink", "quiet", "line", "soft"].map(colour), mark = now.pair.colour;
+    const pen = stage.getContext("2d"), [ink, quiet, line, soft] = ["--ink", "--quiet", "--line", "--soft"].map(colour), mark = colour(now.pair.colour);
     pen.scale(scale, scale);
     pen.lineCap = pen.lineJoin = "round";
     const path = (at, stroke, thick, fill) => {
@@ -456,14 +463,13 @@
         ];
         const [main, side] = Array.isArray(action) ? [action[0] > 0, Math.abs(action[1]) > 0.5 ? Math.sign(action[1]) : 0]
           : [action === 2, action === 1 ? -1 : action === 3 ? 1 : 0];
-        if (main) path([[-0.4, 0.7], [0, 2.4], [0.4, 0.7]].map(turn), null, 0, data.colours[4]);
-        if (side) path([[side * 0.9, -0.3], [side * 2, -0.1], [side * 0.9, 0.1]].map(turn), null, 0, data.colours[4]);
+        if (main) path([[-0.4, 0.7], [0, 2.4], [0.4, 0.7]].map(turn), null, 0, "#E69F00");
+        if (side) path([[side * 0.9, -0.3], [side * 2, -0.1], [side * 0.9, 0.1]].map(turn), null, 0, "#E69F00");
         for (const [leg, touching] of [[-1, o[6]], [1, o[7]]]) path([[leg * 0.6, 0.5], [leg * 1.15, 1.4]].map(turn), touching ? mark : ink, 3);
         path([[-0.7, -0.9], [0.7, -0.9], [0.95, 0], [0.7, 0.7], [-0.7, 0.7], [-0.95, 0]].map(turn), null, 0, ink);
       },
     };
-    const picture = draw[kind()];
-    const fits = picture && STATES[kind()].length === o.length;
+    const picture = draw[kind()], fits = picture && STATES[kind()].length === o.length;
     if (fits) picture();
     else drawTraces(shown, pen, path, width, height, quiet, line, mark);
     const words = fits ? "drawn" : "no picture of this environment: its observations over time";
@@ -507,7 +513,7 @@
 
   function setTheme(theme) {
     document.documentElement.dataset.theme = theme;
-    $("theme").setAttribute("aria-pressed", theme === "dark");
+    $("theme").textContent = theme === "dark" ? "Light theme" : "Dark theme";
     if (!worlds.length) return;
     drawWorld();
     drawDifferences();
@@ -518,7 +524,7 @@
   $("theme").addEventListener("click", () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   night.addEventListener("change", () => setTheme(night.matches ? "dark" : "light"));
   if (!worlds.length) {
-    for (const section of document.querySelectorAll("main > section:not(#problems)")) section.hidden = true;
+    for (const section of document.querySelectorAll("main > section")) section.hidden = true;
     setTheme(night.matches ? "dark" : "light");
     return;
   }

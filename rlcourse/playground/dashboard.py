@@ -43,7 +43,9 @@ def write_dashboard(paths: Sequence[Path], out: Path) -> None:
     if not paths:
         raise InvalidArgumentError("files: name at least one")
     if out.suffix.lower() != ".html" or not out.parent.is_dir():
-        raise InvalidArgumentError(f"out = {out}: must end in .html and lie in a folder that exists")
+        raise InvalidArgumentError(
+            f"out = {out}: must end in .html and lie in a folder that exists"
+        )
     content = page({name: read(path) for name, path in _names(paths).items()})
     with replace_file(out) as file:
         file.write(content.encode())
@@ -99,7 +101,9 @@ def _names(paths: Sequence[Path]) -> dict[str, Path]:
     names: dict[str, Path] = {}
     for path in paths:
         name = next(
-            n for n in itertools.chain([path.stem], (f"{path.stem} {i}" for i in itertools.count(2))) if n not in names
+            n
+            for n in itertools.chain([path.stem], (f"{path.stem} {i}" for i in itertools.count(2)))
+            if n not in names
         )
         names[name] = path
     return names

@@ -57,6 +57,8 @@ def load_policy(name: str) -> Maker:
         return lambda env, seed: heuristic(env)
     if ":" in name and not Path(name).exists():
         function: Policy = from_module(name)
+        if not callable(function):
+            raise InvalidArgumentError(f"policy = {name!r}: must be a function")
         return lambda env, seed: function
     policy, env_id, options = from_checkpoint(Path(name))
     home = make(env_id, **options)
@@ -90,7 +92,7 @@ def random_policy(env: Env, seed: int) -> Policy:
 def _cart_pole(observations: NDArray[Any]) -> NDArray[Any]:
     """Push to the side to which the pole is about to fall."""
     angle, velocity = observations[:, 2], observations[:, 3]
-    return (angle + velocity > 0).astype(int)
+    return np.where(angle + velocity > 0, 1, 0)
 
 
 def _mountain_car(observations: NDArray[Any]) -> NDArray[Any]:
@@ -141,11 +143,14 @@ def heuristic(env: Env) -> Policy:
     if env_id in HEURISTICS:
         return HEURISTICS[env_id]
     if env_id in LANDERS:
-        from gymnasium.envs.box2d.lunar_lander import heuristic as land
+        from gymnasium.envs.box2d import lunar_lander
 
+        land: Any = lunar_lander.heuristic
         return lambda observations: np.array([land(env, state) for state in observations])
     known = ", ".join((*HEURISTICS, *LANDERS))
-    raise CourseError(f"policy = 'heuristic': no rule is known for {env_id}; there is one for {known}")
+    raise CourseError(
+        f"policy = 'heuristic': no rule is known for {env_id}; there is one for {known}"
+    )
 
 
 # --- one's own, and trained ones ---------------------------------------------------------------------
@@ -183,7 +188,9 @@ def from_checkpoint(file: Path) -> tuple[Policy, str, dict[str, Any]]:
     try:
         from rlcourse import checkpoint
     except ImportError as error:
-        raise CourseError('this needs torch; install it with pip install "rlcourse[deep]"') from error
+        raise CourseError(
+            'this needs torch; install it with pip install "rlcourse[deep]"'
+        ) from error
     kept = checkpoint.load(file)
     if kept.algorithm not in DEEP:
         raise InvalidArgumentError(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Context
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +32,7 @@ __all__ = [
     "Summary",
     "read",
     "schema",
+    "short",
     "summarise",
     "table",
     "write",
@@ -39,7 +40,6 @@ __all__ = [
 
 FORMAT, VERSION = "rlcourse-playground", 1
 LARGEST = 200_000_000  # bytes: more is no file of ours
-MOST = sys.float_info.max  # JSON can write larger ones
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,12 @@ def write(results: Results, path: Path) -> None:
         "pairs": [
             vars(pair)
             | {
-                "episodes": [_renamed(vars(e), "return_", "return") for e in pair.episodes],
+                "episodes": [
+                    {
+                        key.rstrip("_"): value for key, value in vars(e).items()
+                    }  # `return` is Python's
+                    for e in pair.episodes
+                ],
                 "recordings": [vars(recording) for recording in pair.recordings],
             }
             for pair in results.pairs
@@ -129,11 +134,6 @@ def write(results: Results, path: Path) -> None:
     text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     with replace_file(path) as file:
         file.write(text.encode() + b"\n")
-
-
-def _renamed(fields: dict[str, Any], old: str, new: str) -> dict[str, Any]:
-    """``return`` is a word of Python's, and the field's standard name all the same."""
-    return {new if key == old else key: value for key, value in fields.items()}
 
 
 # --- reading -----------------------------------------------------------------------------------------
@@ -160,7 +160,9 @@ def read(path: Path) -> Results:
     """
     try:
         if path.stat().st_size > LARGEST:
-            raise CorruptResultsError(f"{path}: larger than {LARGEST / 1e6:.0f} MB; no file of results")
+            raise CorruptResultsError(
+                f"{path}: larger than {LARGEST / 1e6:.0f} MB; no file of results"
+            )
         content = json.loads(path.read_bytes().decode("utf-8"), parse_constant=_refuse)
     except OSError as error:
         raise CorruptResultsError(f"{path}: cannot be read ({error.strerror})") from error
@@ -168,7 +170,7 @@ def read(path: Path) -> Results:
         raise CorruptResultsError(f"{path}: no JSON ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CorruptResultsError(f"{path}: no results of rlcourse playground run")
-    if content.get("version") != VERSION:
+    if _fault(content.get("version"), {"const": VERSION}, "", {}):
         raise CorruptResultsError(
             f"{path}: of version {content.get('version')!r:.40}; this package reads version {VERSION}: "
             "play it again, or install the rlcourse that wrote it"
@@ -191,7 +193,10 @@ def _pair(content: dict[str, Any]) -> Pair:
     return Pair(
         content["environment"],
         content["policy"],
-        [Episode(**_renamed(fields, "return", "return_")) for fields in content["episodes"]],
+        [
+            Episode(e["seed"], float(e["return"]), e["length"], e["terminated"], e["truncated"])
+            for e in content["episodes"]
+        ],
         [Recording(**fields) for fields in content["recordings"]],
     )
 
@@ -211,10 +216,8 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: isinstance(value, int) and not isinstance(value, bool),
     ),
     "number": (
-        "a finite number",
-        lambda value: (
-            isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
-        ),
+        "a number",
+        lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     ),
 }
 
@@ -236,7 +239,8 @@ def _fault(
         # of the form that got furthest
         return max(found, key=lambda fault: len(fault[0])) if len(found) == len(faults) else None
     if "const" in rule:
-        return None if value == rule["const"] else (where, f"must be {rule['const']!r}")
+        same = type(value) is type(rule["const"]) and value == rule["const"]  # true is not 1
+        return None if same else (where, f"must be {rule['const']!r}, is {value!r:.60}")
     called, fits = KINDS[rule["type"]]
     if not fits(value):
         return where, f"must be {called}, is {value!r:.60}"
@@ -246,7 +250,7 @@ def _fault(
                 return where, f"lacks {key!r}"
         for key, inner in value.items():
             if key not in rule["properties"]:
-                return where, f"has {key!r:.60}, which is not known"
+                return where, f"has {key!r:.60}, which no results have"
             if fault := _fault(inner, rule["properties"][key], f"{where}.{key}".lstrip("."), names):
                 return fault
     elif isinstance(value, list | str):
@@ -278,7 +282,9 @@ def _inconsistency(results: Results) -> str | None:
         for i, recording in enumerate(pair.recordings):
             lists = (recording.steps, recording.frames, recording.gained, recording.actions)
             if len({len(values) for values in lists}) > 1:
-                return f"{where}.recordings[{i}]: steps, frames, gained and actions differ in length"
+                return (
+                    f"{where}.recordings[{i}]: steps, frames, gained and actions differ in length"
+                )
             if recording.episode >= len(pair.episodes):
                 return f"{where}.recordings[{i}].episode: there is no episode {recording.episode}"
             if any(a >= b for a, b in itertools.pairwise(recording.steps)):
@@ -316,6 +322,17 @@ def summarise(pair: Pair) -> Summary:
     return Summary(*mean, iqm(returns), float(returns.max()), float(returns.min()), length)
 
 
+def short(value: float) -> str:
+    """A number to four significant digits, as a page's script writes it: halves are rounded away from zero.
+
+    >>> short(484.25), short(-200.0), short(12345.0), short(1.5e300)
+    ('484.3', '-200', '12350', '1.5e+300')
+    """
+    rounded = Context(prec=4, rounding=ROUND_HALF_UP).create_decimal_from_float(value).normalize()
+    plain = value == 0 or 1e-6 <= abs(value) < 1e21
+    return f"{abs(rounded) if value == 0 else rounded:{'f' if plain else 'e'}}"
+
+
 def table(results: Results, speed: dict[tuple[str, str], float] | None = None) -> str:
     """The summaries as aligned text, one row a pair.
 
@@ -327,13 +344,20 @@ def table(results: Results, speed: dict[tuple[str, str], float] | None = None) -
     environment  policy  episodes  mean  95 % interval  IQM  best  worst  length
     W            p              1     2         [2, 2]    2     2      2       5
     """
-    head = "environment policy episodes mean 95_%_interval IQM best worst length".split()
-    rows = [[name.replace("_", " ") for name in head] + (["steps/s"] if speed else [])]
+    head = ["environment", "policy", "episodes", "mean", "95 % interval", "IQM", "best", "worst"]
+    rows = [[*head, "length", *(["steps/s"] if speed else [])]]
     for pair in results.pairs:
         s = summarise(pair)
-        numbers = [f"{value:.4g}" for value in (s.mean, s.iqm, s.best, s.worst, s.length)]
-        interval = f"[{s.low:.4g}, {s.high:.4g}]"
-        row = [pair.environment, pair.policy, str(len(pair.episodes)), numbers[0], interval, *numbers[1:]]
+        numbers = [short(value) for value in (s.mean, s.iqm, s.best, s.worst, s.length)]
+        interval = f"[{short(s.low)}, {short(s.high)}]"
+        row = [
+            pair.environment,
+            pair.policy,
+            str(len(pair.episodes)),
+            numbers[0],
+            interval,
+            *numbers[1:],
+        ]
         if speed:
             row.append(f"{speed[pair.environment, pair.policy]:,.0f}")
         rows.append(row)

@@ -8,6 +8,7 @@ starts: compare them episode by episode.
 from __future__ import annotations
 
 import math
+import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ __all__ = ["episode_seeds", "open_env", "play_episode", "run"]
 
 RECORDED = 3  # episodes of each pair
 FRAMES, CHARACTERS = 200, 20_000  # of a recording, at most
+LARGEST = 1e100  # what the file takes for a number
 LIMIT = 1000  # steps of a world of one's own, which may know no limit itself
 
 OnEpisode = Callable[[str, str, Episode, float], None]  # world, policy, episode, its seconds
@@ -76,7 +78,7 @@ def run(
         except InvalidArgumentError:
             raise
         except CourseError as error:  # what brings it is not installed
-            problems.append(Problem(env_id, None, str(error)))
+            problems.append(Problem(env_id, None, _one_line(error)))
     pairs: list[Pair] = []
     complete = True
     try:
@@ -99,7 +101,7 @@ def run(
                         if on_episode:
                             on_episode(env_id, name, episode, seconds)
                 except CourseError as error:
-                    problems.append(Problem(env_id, name, str(error)))
+                    problems.append(Problem(env_id, name, _one_line(error)))
             env.close()
     except KeyboardInterrupt:
         complete = False
@@ -143,7 +145,7 @@ def open_env(name: str) -> Env:
     if ":" in name:
         kind = from_module(name)
         try:
-            env = kind()
+            env = kind() if callable(kind) else kind
         except Exception as error:
             raise InvalidArgumentError(f"env = {name!r}: {_said(error)}") from error
         if not isinstance(env, gym.Env):
@@ -156,9 +158,7 @@ def open_env(name: str) -> Env:
     return env
 
 
-def play_episode(
-    env: Env, policy: Policy, seed: int, recorder: Recorder | None = None
-) -> Episode:
+def play_episode(env: Env, policy: Policy, seed: int, recorder: Recorder | None = None) -> Episode:
     """Play one episode from its seed on.
 
     >>> env = make("MountainCar-v0")
@@ -185,14 +185,12 @@ def play_episode(
         length += 1
     if recorder:
         recorder.see(length, obs, total, None)
-    if not math.isfinite(total):
-        raise CourseError(f"return = {total}: the world's rewards must be finite")
+    if not abs(total) <= LARGEST:
+        raise CourseError(f"return = {total}: the world's rewards must add up to a finite number")
     return Episode(seed, total, length, bool(terminated), bool(truncated))
 
 
-def _guarded(
-    env: Env, maker: Maker, name: str, seed: int, recorder: Recorder | None
-) -> Episode:
+def _guarded(env: Env, maker: Maker, name: str, seed: int, recorder: Recorder | None) -> Episode:
     """An episode; whatever goes wrong in code of one's own is told in one line."""
     try:
         return play_episode(env, maker(env, seed), seed, recorder)
@@ -200,6 +198,10 @@ def _guarded(
         raise
     except Exception as error:
         raise CourseError(f"policy = {name!r}: {_said(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:4000]
 
 
 def _said(error: Exception) -> str:
@@ -234,7 +236,7 @@ class Recorder:
     def see(self, step: int, obs: Any, gained: float, action: Any) -> None:
         """Keep a moment: after ``step`` steps, with what was gained so far and the action chosen next."""
         in_text = self.env.render_mode == "ansi"
-        frame: Any = str(self.env.render()).strip("\n") if in_text else np.array(obs)
+        frame: Any = _picture(str(self.env.render())) if in_text else np.array(obs)
         self.moments.append((step, frame, gained, None if action is None else np.array(action)))
 
     def recording(self, episode: int) -> Recording | None:
@@ -255,11 +257,20 @@ class Recorder:
         )
 
 
+def _picture(text: str) -> str:
+    """A world's picture without the line that names the last action: it moves the rest up and down."""
+    return re.sub(r"(?m)^ *\(\w+\) *$", "", text).strip("\n")
+
+
 def _plain(frame: Any) -> Any:
     """A text, or an observation as a list of numbers to four decimals; None if it is too long or neither."""
     if isinstance(frame, str):
         return frame if len(frame) <= 4000 else None
-    if frame.dtype.kind not in "biuf" or not 0 < frame.size <= 64 or not np.isfinite(frame).all():
+    if (
+        frame.dtype.kind not in "biuf"
+        or not 0 < frame.size <= 64
+        or not (abs(frame) <= LARGEST).all()
+    ):
         return None
     return [round(value, 4) for value in frame.astype(float).ravel().tolist()]
 
