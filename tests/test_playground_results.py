@@ -84,12 +84,24 @@ ANYTHING: Any = st.one_of(
 )
 
 
+@pytest.fixture(scope="module")
+def small(content: Any) -> Any:
+    """Of each list the first two: the validator is slow."""
+    new = deepcopy(content)
+    for pair in new["pairs"]:
+        del pair["episodes"][2:], pair["recordings"][1:]
+        for recording in pair["recordings"]:
+            for name in ("steps", "frames", "gained", "actions"):
+                del recording[name][2:]
+    return new
+
+
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
-def test_the_reader_refuses_what_the_schema_refuses(content: Any, data: st.DataObject) -> None:
+def test_the_reader_refuses_what_the_schema_refuses(small: Any, data: st.DataObject) -> None:
     """Some value anywhere, replaced, removed or added: judged by another implementation of JSON schema."""
-    broken = deepcopy(content)
-    place = data.draw(st.sampled_from(places(content)[1:]))
+    broken = deepcopy(small)
+    place = data.draw(st.sampled_from(places(small)[1:]))
     parent = broken
     for key in place[:-1]:
         parent = parent[key]

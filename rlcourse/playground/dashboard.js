@@ -84,8 +84,6 @@
     const place = $(id), turn = (drawn[id]?.turn ?? 0) + 1;
     const many = now.world && inWorld(now.world).some((pair) => pair.episodes.length > 300);
     drawn[id] = { ...drawn[id], turn };
-    place.setAttribute("role", "img");
-    place.setAttribute("aria-label", alt);
     const [ink, quiet, line] = ["--ink", "--quiet", "--line"].map(colour);
     const font = getComputedStyle(document.body).fontFamily;
     const config = {
@@ -101,6 +99,9 @@
     if (drawn[id].turn !== turn) return embedded.finalize(); // another one was asked for meanwhile
     drawn[id].embedded?.finalize();
     drawn[id].embedded = embedded;
+    place.setAttribute("role", "img"); // one sentence in place of hundreds of marks
+    place.setAttribute("aria-label", alt);
+    place.removeAttribute("aria-roledescription");
     if (onChoose) embedded.view.addEventListener("click", (event, item) => item?.datum?.pair !== undefined && onChoose(item.datum));
   }
 
