@@ -223,12 +223,12 @@
     ["environment", "environment", (pair) => pair.environment],
     ["policy", "policy", (pair) => pair.policy],
     ...(several ? [["run", "run", (pair) => data.runs[pair.run].name]] : []),
-    ["mean", "mean return", (pair) => pair.summary.mean],
+    ["mean", "mean", (pair) => pair.summary.mean],
     ["low", "95 % interval", (pair) => pair.summary.low],
     ["iqm", "IQM", (pair) => pair.summary.iqm],
     ["best", "best", (pair) => pair.summary.best],
     ["worst", "worst", (pair) => pair.summary.worst],
-    ["length", "mean length", (pair) => pair.summary.length],
+    ["length", "length", (pair) => pair.summary.length],
     ["episodes", "episodes", (pair) => pair.episodes.length],
   ];
 
