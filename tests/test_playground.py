@@ -68,6 +68,12 @@ class Coin(gym.Env):
 class Broken(Coin):
     reward = float("nan")
 
+class Blind(Coin):
+    """It shows nothing that a file could hold."""
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return obs * np.nan, *rest
+
 class Picky(Coin):
     def __init__(self, size):
         pass
@@ -266,9 +272,11 @@ def test_a_world_of_text_is_recorded_as_text() -> None:
     assert all(str(frame).count("\x1b[41m") == 1 for frame in recording.frames)
 
 
-def test_what_has_no_picture_is_not_recorded() -> None:
+def test_what_no_file_could_hold_is_not_recorded(mine: str) -> None:
     [pair] = run(["Blackjack-v1"], ["random"], episodes=2).pairs
     assert all(len(frame) == 3 for recording in pair.recordings for frame in recording.frames)
+    [pair] = run([f"{mine}:Blind"], ["random"], episodes=1).pairs
+    assert len(pair.episodes) == 1 and not pair.recordings
     pytest.importorskip("minatar")
     [pair] = run(["MinAtar/Breakout-v1"], ["random"], episodes=2).pairs
     assert len(pair.episodes) == 2 and not pair.recordings
@@ -331,6 +339,9 @@ def test_without_torch_a_checkpoint_says_what_to_install(monkeypatch: pytest.Mon
         (["CartPole-v1"], [], {}, InvalidArgumentError, "name at least one"),
         (["CartPole-v1"], ["random"], {"episodes": 0}, InvalidArgumentError, "episodes = 0"),
         (["CartPole-v1"], ["random"], {"seed": -1}, InvalidArgumentError, "seed = -1"),
+        (["CartPole-v1"], ["random"], {"seed": 2**60}, InvalidArgumentError, "seed: must lie in"),
+        (["CartPole-v1"], ["x" * 301], {}, InvalidArgumentError, r"policies\[0\]: must have 1 to 300"),
+        (["CartPole-v1"], ["\udc80"], {}, InvalidArgumentError, r"policies\[0\]: must be text"),
         (["CartPole-v1"], ["nothing.safetensors"], {}, CourseError, "no such file"),
         (["CartPole-v1"], ["no_such_module:f"], {}, InvalidArgumentError, "cannot import 'no_such_module'"),
         (["CartPole-v1"], [":f"], {}, InvalidArgumentError, "cannot import ''"),

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlcourse.errors import CorruptResultsError
+from rlcourse.errors import CorruptResultsError, InvalidArgumentError
 from rlcourse.playground import results as module
 from rlcourse.playground.results import (
     Episode,
     Pair,
     Recording,
     Results,
+    fault,
     read,
     schema,
     short,
@@ -114,8 +115,8 @@ def test_the_reader_refuses_what_the_schema_refuses(small: Any, data: st.DataObj
         parent["extra"] = data.draw(ANYTHING)
     else:
         parent.append(data.draw(ANYTHING))
-    fault = module._fault(broken, schema(), "", schema()["$defs"])
-    assert (fault is None) == VALIDATOR.is_valid(broken), (place, change, fault)
+    found = fault(broken, schema())
+    assert (found is None) == VALIDATOR.is_valid(broken), (place, change, found)
 
 
 def written(tmp_path: Path, content: Any) -> Path:
@@ -253,6 +254,26 @@ def test_the_table_is_aligned() -> None:
 def test_a_short_number_is_right_to_four_digits(x: float) -> None:
     assert float(short(x)) == pytest.approx(x, rel=5.01e-4, abs=0)
     assert len(short(x).lstrip("-").replace(".", "").split("e")[0].strip("0")) <= 4
+
+
+@pytest.mark.parametrize(
+    ("episode", "message"),
+    [
+        (
+            Episode(0, float("nan"), 1, True, False),
+            r"pairs\[0\]\.episodes\[0\]\.return: must lie in",
+        ),
+        (Episode(-1, 0.0, 1, True, False), r"episodes\[0\]\.seed: must lie in"),
+    ],
+)
+def test_what_no_reader_would_take_is_not_written(
+    tmp_path: Path, episode: Episode, message: str
+) -> None:
+    versions = dict.fromkeys(("rlcourse", "gymnasium", "numpy"), "1")
+    wrong = Results(["W"], ["p"], 1, 0, [Pair("W", "p", [episode])], [], True, versions)
+    with pytest.raises(InvalidArgumentError, match=message):
+        write(wrong, tmp_path / "r.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_recordings_text_survives_the_file(tmp_path: Path) -> None:

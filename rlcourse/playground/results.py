@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlcourse.errors import CorruptResultsError
+from rlcourse.errors import CorruptResultsError, InvalidArgumentError
 from rlcourse.files import replace_file
 from rlcourse.statistics import bootstrap_interval, iqm
 
@@ -30,6 +30,7 @@ __all__ = [
     "Recording",
     "Results",
     "Summary",
+    "fault",
     "read",
     "schema",
     "short",
@@ -104,7 +105,12 @@ class Results:
 
 
 def write(results: Results, path: Path) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file, whole or not at all.
+
+    Raises:
+        InvalidArgumentError: the results hold what no reader would take; nothing is written then.
+        CourseError: the file cannot be written.
+    """
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -131,7 +137,9 @@ def write(results: Results, path: Path) -> None:
         ],
         "problems": [vars(problem) for problem in results.problems],
     }
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    if found := fault(json.loads(text), schema()):
+        raise InvalidArgumentError(f"results: {': '.join(filter(None, found))}")
     with replace_file(path) as file:
         file.write(text.encode() + b"\n")
 
@@ -170,13 +178,13 @@ def read(path: Path) -> Results:
         raise CorruptResultsError(f"{path}: no JSON ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CorruptResultsError(f"{path}: no results of rlcourse playground run")
-    if _fault(content.get("version"), {"const": VERSION}, "", {}):
+    if fault(content.get("version"), {"const": VERSION}):
         raise CorruptResultsError(
             f"{path}: of version {content.get('version')!r:.40}; this package reads version {VERSION}: "
             "play it again, or install the rlcourse that wrote it"
         )
-    if fault := _fault(content, schema(), "", schema()["$defs"]):
-        raise CorruptResultsError(f"{path}: {fault[0] or 'the file'}: {fault[1]}")
+    if found := fault(content, schema()):
+        raise CorruptResultsError(f"{path}: {': '.join(filter(None, found))}")
     results = Results(
         **content["settings"],
         pairs=[_pair(pair) for pair in content["pairs"]],
@@ -227,17 +235,20 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _fault(
-    value: Any, rule: dict[str, Any], where: str, names: dict[str, Any]
-) -> tuple[str, str] | None:
-    """Where a value breaks a rule of the schema first, and how; the keywords are those that ours uses."""
+def fault(value: Any, rule: dict[str, Any], where: str = "") -> tuple[str, str] | None:
+    """Where a value breaks a rule of the schema first, and how; the keywords are those that ours uses.
+
+    >>> fault({"seed": -1}, {"type": "object", "required": ["seed"], "properties": {
+    ...     "seed": {"type": "integer", "minimum": 0}}})
+    ('seed', 'must lie in [0, inf], is -1')
+    """
     if "$ref" in rule:
-        rule = names[rule["$ref"].removeprefix("#/$defs/")]
+        rule = schema()["$defs"][rule["$ref"].removeprefix("#/$defs/")]
     if "anyOf" in rule:
-        faults = [_fault(value, one, where, names) for one in rule["anyOf"]]
-        found = [fault for fault in faults if fault]
+        forms = [fault(value, one, where) for one in rule["anyOf"]]
+        found = [form for form in forms if form]
         # of the form that got furthest
-        return max(found, key=lambda fault: len(fault[0])) if len(found) == len(faults) else None
+        return max(found, key=lambda form: len(form[0])) if len(found) == len(forms) else None
     if "const" in rule:
         same = type(value) is type(rule["const"]) and value == rule["const"]  # true is not 1
         return None if same else (where, f"must be {rule['const']!r}, is {value!r:.60}")
@@ -251,16 +262,16 @@ def _fault(
         for key, inner in value.items():
             if key not in rule["properties"]:
                 return where, f"has {key!r:.60}, which no results have"
-            if fault := _fault(inner, rule["properties"][key], f"{where}.{key}".lstrip("."), names):
-                return fault
+            if deeper := fault(inner, rule["properties"][key], f"{where}.{key}".lstrip(".")):
+                return deeper
     elif isinstance(value, list | str):
         unit = "Items" if isinstance(value, list) else "Length"
         low, high = rule.get(f"min{unit}", 0), rule.get(f"max{unit}", math.inf)
         if not low <= len(value) <= high:
             return where, f"must have {low} to {high} entries, has {len(value)}"
         for number, inner in enumerate(value) if isinstance(value, list) else ():
-            if fault := _fault(inner, rule["items"], f"{where}[{number}]", names):
-                return fault
+            if deeper := fault(inner, rule["items"], f"{where}[{number}]"):
+                return deeper
     elif isinstance(value, int | float):
         low, high = rule.get("minimum", -math.inf), rule.get("maximum", math.inf)
         if not low <= value <= high:

@@ -24,10 +24,18 @@ from rlcourse.envs.vector import make
 from rlcourse.errors import CourseError, InvalidArgumentError, check_positive
 from rlcourse.evaluation import Policy
 from rlcourse.playground.policies import Env, Maker, from_module, load_policy
-from rlcourse.playground.results import Episode, Pair, Problem, Recording, Results
+from rlcourse.playground.results import (
+    Episode,
+    Pair,
+    Problem,
+    Recording,
+    Results,
+    fault,
+    schema,
+)
 from rlcourse.seeding import generator, streams
 
-__all__ = ["episode_seeds", "open_env", "play_episode", "run"]
+__all__ = ["Recorder", "episode_seeds", "open_env", "play_episode", "run"]
 
 RECORDED = 3  # episodes of each pair
 FRAMES, CHARACTERS = 200, 20_000  # of a recording, at most
@@ -69,6 +77,14 @@ def run(
         if not given or len({*given}) < len(given):
             raise InvalidArgumentError(f"{name} = {list(given)}: name at least one, and none twice")
     seeds = episode_seeds(seed, episodes)
+    asked: dict[str, Any] = {
+        "environments": [*environments],
+        "policies": [*policies],
+        "episodes": len(seeds),
+        "seed": int(seed),
+    }
+    if found := fault(asked, schema()["properties"]["settings"]):  # what the file could not hold
+        raise InvalidArgumentError(": ".join(found))
     makers = {name: load_policy(name) for name in policies}
     worlds: dict[str, Env] = {}
     problems: list[Problem] = []
@@ -105,16 +121,8 @@ def run(
             env.close()
     except KeyboardInterrupt:
         complete = False
-    return Results(
-        tuple(environments),
-        tuple(policies),
-        episodes,
-        seed,
-        pairs,
-        problems,
-        complete,
-        {name: _version(name) for name in ("rlcourse", "gymnasium", "numpy")},
-    )
+    made_with = {name: _version(name) for name in ("rlcourse", "gymnasium", "numpy")}
+    return Results(**asked, pairs=pairs, problems=problems, complete=complete, made_with=made_with)
 
 
 def episode_seeds(seed: int, episodes: int) -> list[int]:
@@ -197,11 +205,12 @@ def _guarded(env: Env, maker: Maker, name: str, seed: int, recorder: Recorder | 
     except CourseError:
         raise
     except Exception as error:
-        raise CourseError(f"policy = {name!r}: {_said(error)}") from error
+        raise CourseError(_said(error)) from error
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:4000]
+    text = " ".join(str(error).split())[:4000]
+    return text.encode("utf-8", "replace").decode()
 
 
 def _said(error: Exception) -> str:
@@ -240,21 +249,19 @@ class Recorder:
         self.moments.append((step, frame, gained, None if action is None else np.array(action)))
 
     def recording(self, episode: int) -> Recording | None:
-        """What was kept, thinned out to a limit of moments and of size; the last moment always stays."""
-        frame = _plain(self.moments[0][1])
-        size = len(frame) if isinstance(frame, str) else 8 * len(frame or ())
-        if not size:
-            return None
-        every = math.ceil(len(self.moments) / min(FRAMES, max(2, CHARACTERS // size)))
+        """What was kept, thinned out to a limit of moments and of size; the last moment always stays.
+
+        None if a moment holds what the file could not: too many numbers, or one that is not finite.
+        """
+        frame = self.moments[0][1]
+        size = len(frame) if isinstance(frame, str) else 8 * frame.size
+        every = math.ceil(len(self.moments) / min(FRAMES, max(2, CHARACTERS // max(size, 1))))
         kept = self.moments[:-1:every] + self.moments[-1:]
         steps, frames, gained, actions = zip(*kept, strict=True)
-        return Recording(
-            episode,
-            steps,
-            [_plain(frame) or [] for frame in frames],
-            [round(total, 4) for total in gained],
-            [None if action is None else _action(action) for action in actions],
-        )
+        shown = [frame if isinstance(frame, str) else _numbers(frame.ravel()) for frame in frames]
+        chosen = [None if action is None else _numbers(action) for action in actions]
+        recording = Recording(episode, [*steps], shown, [round(g, 4) for g in gained], chosen)
+        return None if fault(vars(recording), schema()["$defs"]["recording"]) else recording
 
 
 def _picture(text: str) -> str:
@@ -262,21 +269,10 @@ def _picture(text: str) -> str:
     return re.sub(r"(?m)^ *\(\w+\) *$", "", text).strip("\n")
 
 
-def _plain(frame: Any) -> Any:
-    """A text, or an observation as a list of numbers to four decimals; None if it is too long or neither."""
-    if isinstance(frame, str):
-        return frame if len(frame) <= 4000 else None
-    if (
-        frame.dtype.kind not in "biuf"
-        or not 0 < frame.size <= 64
-        or not (abs(frame) <= LARGEST).all()
-    ):
+def _numbers(array: NDArray[Any]) -> Any:
+    """An array as JSON holds it, to four decimals; whole numbers stay whole."""
+    if array.dtype.kind in "biu":
+        return array.astype(int).tolist()
+    if array.dtype.kind != "f":
         return None
-    return [round(value, 4) for value in frame.astype(float).ravel().tolist()]
-
-
-def _action(action: NDArray[Any]) -> Any:
-    """An action as a number or a list of numbers."""
-    if action.dtype.kind == "f":
-        return [round(value, 4) for value in action.astype(float).ravel().tolist()]
-    return action.tolist()
+    return np.round(array.astype(float), 4).tolist()

@@ -336,6 +336,25 @@ def test_text_from_a_stranger_does_nothing_but_be_read(tmp_path: Path, tab: Any)
     assert tab.troubles() == {}
 
 
+def test_a_stranger_under_a_known_name_breaks_nothing(tmp_path: Path, tab: Any) -> None:
+    """Recordings that are not of the world whose name they bear."""
+    versions = dict.fromkeys(("rlcourse", "gymnasium", "numpy"), "1")
+    strange: tuple[Any, ...] = ([[1.0]] * 2, [[1e99, -1e99, 3, 4], [5]], [[0.0] * 64] * 2, ["", ""])
+    pairs = [
+        Pair(world, str(i), [Episode(0, 1.0, 1, True, False)], [Recording(0, [0, 9], frames, [0, 1], [[], -7.5])])
+        for world in ("CartPole-v1", "Pendulum-v1", "LunarLander-v3", "FrozenLake-v1")
+        for i, frames in enumerate(strange)
+    ]  # fmt: skip
+    write(Results(["W"], ["p"], 1, 0, pairs, [], True, versions), tmp_path / "r.json")
+    write_dashboard([tmp_path / "r.json"], tmp_path / "page.html")
+    page = show(tab, tmp_path / "page.html")
+    for line in page.locator("#numbers tbody tr").all():
+        line.click()
+        page.locator("#forth").click()
+        assert facts(page, "state")["step"] == "9"
+    assert tab.troubles() == {}
+
+
 def test_a_thousand_episodes(tmp_path: Path, tab: Any) -> None:
     rng = np.random.default_rng(0)
     pairs = [
