@@ -324,7 +324,10 @@ def test_a_missing_extra_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) 
     assert 'pip install "rlcourse[box2d]"' in problem.message
 
 
-def test_without_torch_a_checkpoint_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torch_a_checkpoint_says_what_to_install(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a.safetensors").touch()
     monkeypatch.setitem(sys.modules, "rlcourse.checkpoint", None)
     monkeypatch.delattr("rlcourse.checkpoint", raising=False)
     with pytest.raises(CourseError, match=r'pip install "rlcourse\[deep\]"'):
@@ -342,7 +345,7 @@ def test_without_torch_a_checkpoint_says_what_to_install(monkeypatch: pytest.Mon
         (["CartPole-v1"], ["random"], {"seed": 2**60}, InvalidArgumentError, "seed: must lie in"),
         (["CartPole-v1"], ["x" * 301], {}, InvalidArgumentError, r"policies\[0\]: must have 1 to 300"),
         (["CartPole-v1"], ["\udc80"], {}, InvalidArgumentError, r"policies\[0\]: must be text"),
-        (["CartPole-v1"], ["nothing.safetensors"], {}, CourseError, "no such file"),
+        (["CartPole-v1"], ["heuristics"], {}, InvalidArgumentError, "must be random, heuristic, module"),
         (["CartPole-v1"], ["no_such_module:f"], {}, InvalidArgumentError, "cannot import 'no_such_module'"),
         (["CartPole-v1"], [":f"], {}, InvalidArgumentError, "cannot import ''"),
         (["CartPole-v1"], ["{mine}:nothing"], {}, InvalidArgumentError, "has no 'nothing'"),

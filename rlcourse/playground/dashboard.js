@@ -43,7 +43,7 @@
   }
   const endedBy = ([, , , terminated, truncated]) =>
     terminated && truncated ? "both" : terminated ? "the world" : "the time limit";
-  const now = { world: worlds[0], pair: data.pairs[0], episode: 0, reference: null, moment: 0, sort: ["environment", 1] };
+  const now = { world: worlds[0], pair: data.pairs[0], episode: 0, reference: null, moment: 0, sort: ["", 1] };
   const swatch = (pair) => make("span", { class: "swatch", style: `background:var(${pair.colour})`, "aria-hidden": "true" });
 
   function tellAll() {
@@ -201,7 +201,10 @@
       });
       const at = heights.map((y, i) => `${bins > 1 ? (100 * i) / (bins - 1) : 50},${high > low ? 29 - (28 * (y - low)) / (high - low) : 15}`);
       if (bins === 1) at.push(at[0].replace("50", "51"));
-      picture.append(make("polyline", { points: at.join(" "), style: `fill:none;stroke:var(${colour})`, "stroke-width": 1.6, "stroke-linejoin": "round", "vector-effect": "non-scaling-stroke" }));
+      picture.append(make("polyline", {
+        points: at.join(" "), style: `fill:none;stroke:var(${colour})`, "stroke-width": 1.6, "stroke-linejoin": "round",
+        "vector-effect": "non-scaling-stroke",
+      }));
     }
     return picture;
   }
@@ -246,7 +249,7 @@
   }
 
   function fillTable() {
-    const [key, direction] = now.sort, value = COLUMNS.find((column) => column[0] === key)[2];
+    const [key, direction] = now.sort, value = COLUMNS.find((column) => column[0] === key)?.[2] ?? ((pair) => pair.index); // first as asked for
     for (const head of $("numbers").tHead.rows[0].cells) {
       if (head.dataset.key === key) head.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
       else head.removeAttribute("aria-sort");

@@ -60,6 +60,10 @@ def load_policy(name: str) -> Maker:
         if not callable(function):
             raise InvalidArgumentError(f"policy = {name!r}: must be a function")
         return lambda env, seed: function
+    if not Path(name).exists():
+        raise InvalidArgumentError(
+            f"policy = {name!r}: must be random, heuristic, module:function or the file of a checkpoint"
+        )
     policy, env_id, options = from_checkpoint(Path(name))
     home = make(env_id, **options)
 
