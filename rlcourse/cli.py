@@ -1,4 +1,4 @@
-"""The command line: ``rlcourse train | evaluate | watch | evidence run | evidence check | evidence show``."""
+"""The command line: ``rlcourse train | evaluate | watch``, ``evidence ...`` and ``playground ...``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -28,11 +29,10 @@ from rlcourse.evaluation import Policy, exact_return, play, tabular_policy
 from rlcourse.evidence import Row, check, contracts, load, run
 from rlcourse.files import replace_file
 from rlcourse.mdp import from_env
+from rlcourse.playground.policies import DEEP, from_checkpoint, require_same_spaces
 from rlcourse.statistics import bootstrap_interval, iqm
 
 __all__ = ["main"]
-
-DEEP = ("dqn", "rainbow", "reinforce", "a2c", "a3c", "ppo", "sac")  # algorithms that need torch
 
 
 def train(algorithm: tyro.conf.Positional[str], /) -> None:
@@ -255,28 +255,10 @@ def watch(
 def _policy(file: Path, env_id: str | None) -> tuple[Policy, str, dict[str, Any]]:
     """A checkpoint's policy, its environment and that one's options."""
     _require_torch()
-    from rlcourse import checkpoint
-
-    kept = checkpoint.load(file)
-    if kept.algorithm not in DEEP:
-        raise InvalidArgumentError(
-            f"file = {file}: of {kept.algorithm!r}; must be of one of {', '.join(DEEP)}"
-        )
-    policy = importlib.import_module(f"rlcourse.algorithms.{kept.algorithm}").load_policy(kept)
-    trained_on, options = kept.config["env_id"], dict(kept.config["env_options"])
+    policy, trained_on, options = from_checkpoint(file)
     if env_id is None or env_id == trained_on:
         return policy, trained_on, options
-    first, other = make(trained_on, **options), make(env_id)
-    for space in ("observation_space", "action_space"):
-        ours, theirs = getattr(first, space), getattr(other, space)
-        if (type(ours), ours.shape, getattr(ours, "n", 0)) != (
-            type(theirs),
-            theirs.shape,
-            getattr(theirs, "n", 0),
-        ):
-            raise InvalidArgumentError(
-                f"env = {env_id!r}: its {space} is {theirs}; the policy of {file} needs {ours}"
-            )
+    require_same_spaces(make(env_id), make(trained_on, **options), f"the policy of {file}")
     return policy, env_id, {}
 
 
@@ -389,6 +371,74 @@ def _print_row(row: Row) -> None:
     )
 
 
+def playground_run(
+    env: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    policy: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    episodes: int = 20,
+    seed: int = 0,
+    out: Path = Path("results.json"),
+) -> None:
+    """Play several policies in several environments, on the same seeds; the same call writes the same file.
+
+    The exit code is 1 if something could not be played; the rest is. Ctrl-C keeps the finished episodes.
+
+    Args:
+        env: an environment's id, or module:Class of your own; once for each.
+        policy: random, heuristic, a checkpoint's file, or module:function of your own, which answers
+            observations [N, ...] with N actions; once for each.
+        episodes: whole episodes of each pair.
+        seed: from which the seeds of the episodes come; every policy meets the same.
+        out: the file of results.
+    """
+    from rlcourse.playground.results import Episode, table, write
+    from rlcourse.playground.run import run
+
+    for name, given in (("env", env), ("policy", policy)):
+        if not given:
+            raise InvalidArgumentError(f"{name}: name at least one, with --{name}")
+    if not out.parent.is_dir():
+        raise InvalidArgumentError(f"out = {out}: its folder does not exist")
+    steps: dict[tuple[str, str], int] = defaultdict(int)
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    total = len(env) * len(policy) * episodes
+    with tqdm(total=total, unit="episode", delay=0.1) as bar:  # a wrong name shows none
+
+        def on_episode(world: str, who: str, episode: Episode, took: float) -> None:
+            steps[world, who] += episode.length
+            seconds[world, who] += took
+            bar.set_description(f"{world} {who}", refresh=False)
+            bar.update()
+
+        results = run(env, policy, episodes=episodes, seed=seed, on_episode=on_episode)
+    write(results, out)
+    if results.pairs:
+        speed = {pair: steps[pair] / seconds[pair] for pair in steps}
+        print(table(results, speed))
+    for problem in results.problems:
+        who = f" {problem.policy}" if problem.policy else ""
+        print(f"not played: {problem.environment}{who}: {problem.message}", file=sys.stderr)
+    print(f"kept in {out}\nnext: rlcourse playground dashboard {out}")
+    if not results.complete:
+        raise KeyboardInterrupt
+    if results.problems:
+        sys.exit(1)
+
+
+def playground_dashboard(
+    files: tyro.conf.Positional[tuple[Path, ...]], out: Path = Path("dashboard.html")
+) -> None:
+    """Show files of results as one interactive page that needs no network.
+
+    Args:
+        files: what rlcourse playground run has written; several are compared.
+        out: the page.
+    """
+    from rlcourse.playground.dashboard import write_dashboard
+
+    write_dashboard(files, out)
+    print(f"{out}: {out.stat().st_size / 1e3:,.0f} kB; open it in a browser")
+
+
 def main() -> None:
     """Entry point: prints what a user can mend as one line and leaves with code 2."""
     arguments = sys.argv[1:]
@@ -400,6 +450,10 @@ def main() -> None:
     for command in (train, evaluate, watch):
         app.command(command)
     app.command(evidence, name="evidence")
+    playground = tyro.extras.SubcommandApp()
+    playground.command(name="run")(playground_run)
+    playground.command(name="dashboard")(playground_dashboard)
+    app.command(playground, name="playground")
     try:
         if arguments[:1] == ["train"] and arguments[1:] and not arguments[1].startswith("-"):
             settings = [re.sub("^--env(?==|$)", "--env-id", given) for given in arguments[2:]]

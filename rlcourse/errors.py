@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = [
     "CorruptCheckpointError",
     "CorruptEvidenceError",
+    "CorruptResultsError",
     "CourseError",
     "DivergenceError",
     "ImproperPolicyError",
@@ -49,6 +50,10 @@ class CorruptCheckpointError(CourseError):
 
 class CorruptEvidenceError(CourseError):
     """A stored result or contract cannot be read."""
+
+
+class CorruptResultsError(CourseError):
+    """A playground's file of results cannot be read, or is of another version."""
 
 
 def check_fraction(name: str, value: float, *, below_one: bool = False) -> float:

@@ -32,11 +32,12 @@ FLOORS = (
     ("evidence", "film"),
     ("plotting", "source"),
     ("widgets",),
+    ("playground",),
     ("labs",),
     ("cli",),
 )
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-HEAVY = ("torch", "safetensors", "ipywidgets", "IPython")
+HEAVY = ("torch", "safetensors", "ipywidgets", "IPython", "vl_convert")
 # The rooms that need torch (the extra `deep`); nothing else may load them but when asked to.
 DEEP = {
     "rlcourse.networks",
@@ -178,7 +179,8 @@ def test_every_package_is_typed_and_has_no_stray_files() -> None:
     assert (PACKAGE / "py.typed").exists()
     kinds = {path.suffix for path in PACKAGE.rglob("*") if path.is_file()
              and "__pycache__" not in path.parts and "_data" not in path.parts}  # fmt: skip
-    assert kinds <= {".py", ".toml", ".typed", ""}
+    page = {".json", ".html", ".css", ".js"}  # the playground's schema and dashboard
+    assert kinds <= {".py", ".toml", ".typed", "", *page}
 
 
 def test_every_submodule_is_found() -> None:

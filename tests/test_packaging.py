@@ -63,7 +63,8 @@ def test_conda_environment_says_what_the_lock_says() -> None:
 def test_lock_meets_every_range_of_the_package_and_its_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    assert set(extras) == {"deep", "box2d", "minatar", "cluster", "mujoco", "book", "test"}
+    named = {"deep", "box2d", "minatar", "cluster", "mujoco", "playground", "book", "test"}
+    assert set(extras) == named
     asked = [*project["dependencies"], *(line for lines in extras.values() for line in lines)]
     versions = locked()
     for requirement in map(Requirement, asked):
@@ -176,6 +177,8 @@ def test_archives_hold_the_licences_the_types_and_the_evidence(built: Built) -> 
         names = wheel.namelist()
         assert {Path(name).name for name in names if ".dist-info/licenses/" in name} == licences
         assert "rlcourse/py.typed" in names
+        for path in (ROOT / "rlcourse/playground").glob("*.[!p]*"):
+            assert wheel.read(f"rlcourse/playground/{path.name}") == path.read_bytes()
         for path in EVIDENCE:
             inside = f"rlcourse/evidence/_data/{path.relative_to(ROOT / 'book/evidence')}"
             assert wheel.read(inside) == path.read_bytes()
