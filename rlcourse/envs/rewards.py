@@ -20,12 +20,32 @@ from rlcourse.envs.shaping import PotentialShaping
 from rlcourse.errors import InvalidArgumentError, check_finite, check_positive
 from rlcourse.mdp import MOVES, TabularMDP, grid, parse_map
 
-__all__ = ["GATES", "RIVER", "LockEnv", "bicycle", "boat", "boat_env", "lock", "shaped_grid"]
+__all__ = [
+    "GATES",
+    "POCKET",
+    "RIVER",
+    "LockEnv",
+    "bicycle",
+    "boat",
+    "boat_env",
+    "lock",
+    "shaped_grid",
+]
 
 FIELD, HOME, FIRST = 7, (3, 5), (5, 0)  # the bicycle's square field, its goal and where it starts
 # The boat's river runs through the first row, to the right; still water leads back around the island.
 RIVER = ("S.....G", "#.#.###", "#...###")
 GATES = ((1, 2), (2, 3), (4, 5))  # from which cell of the river to which
+# A map whose goal lies behind the wall of a pocket that opens towards the start.
+POCKET = (
+    ".........",
+    ".######..",
+    "......#..",
+    "S.....#.G",
+    "......#..",
+    ".######..",
+    ".........",
+)
 
 
 def bicycle(*, goal: float = 1.0, nearer: float = 0.0, further: float = 0.0) -> TabularMDP:
@@ -51,7 +71,7 @@ def bicycle(*, goal: float = 1.0, nearer: float = 0.0, further: float = 0.0) -> 
         i, j = divmod(cell, FIELD)
         terminal[state] = (i, j) == HOME
         for action in range(3):
-            turned = (heading + 1 - action) % 4  # left, down, right, up: a turn to the left is one on
+            turned = (heading + 1 - action) % 4  # in this order a turn to the left is one on
             to_i, to_j = np.clip((i, j) + MOVES[turned], 0, FIELD - 1)
             transition[state, action, 4 * (to_i * FIELD + to_j) + turned] = 1.0
             gained = _way_home(i, j) - _way_home(to_i, to_j)

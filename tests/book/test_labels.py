@@ -91,6 +91,12 @@ EXERCISES = {
     "ex-sac-thermostat": "sac/thermostat",
     "ex-sac-price": "sac/price",
     "ex-sac-hunt": "sac/hunt",
+    "ex-rewards-by-hand": "rewards/by-hand",
+    "ex-rewards-bonus": "rewards/bonus",
+    "ex-rewards-luck": "rewards/luck",
+    "ex-rewards-honest": "rewards/honest",
+    "ex-rewards-race": "rewards/race",
+    "ex-rewards-hunt": "rewards/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
