@@ -124,6 +124,7 @@ def test_potentials_are_what_they_are_called() -> None:
     assert phi["large"][start] == pytest.approx(10 * 0.9**13)
     assert phi["crow"][start] == pytest.approx(0.9**7) and phi["minus crow"][start] == -8
     assert phi["crow"][33 - 1] > phi["crow"][start]  # into the pocket it rises
+    np.testing.assert_allclose(phi["crow + 1"] - phi["crow - 1"], 2.0)
 
 
 CONFIG: dict[str, Any] = {"steps": 3000, "alpha": 0.5, "epsilon": 0.1, "epsilon_end": 0.1}

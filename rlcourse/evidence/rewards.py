@@ -18,7 +18,7 @@ __all__ = ["POTENTIALS", "finishes", "potential", "steps_to_goal", "steps_to_ope
 
 Measured = tuple[float, dict[str, Any]]
 POINTS = 40  # points of a stored learning curve
-POTENTIALS = ("none", "path", "crow", "minus crow", "large")
+POTENTIALS = ("none", "path", "crow", "crow + 1", "crow - 1", "minus crow", "large")
 
 
 class _SolvedError(Exception):
@@ -36,8 +36,9 @@ def steps_to_open(config: Mapping[str, Any], seed: int) -> Measured:
 def potential(name: str, gamma: float) -> Floats:
     """One of :data:`POTENTIALS` on the map :data:`rlcourse.envs.rewards.POCKET`, shape ``[S]``.
 
-    ``path`` is half of the true value; ``crow`` what the value would be if nothing stood in the way;
-    ``minus crow`` the distance as the crow flies, negative; ``large`` ten times the true value.
+    ``path`` is half of the true value; ``crow`` what the value would be if nothing stood in the way, as
+    it is or one higher or lower; ``minus crow`` the distance as the crow flies, negative; ``large`` ten
+    times the true value.
 
     >>> potential("minus crow", 0.99)[27]
     np.float64(-8.0)
@@ -48,9 +49,12 @@ def potential(name: str, gamma: float) -> Floats:
     cells = parse_map(POCKET)
     goal = np.argwhere(cells == "G")[0]
     crow = np.abs(np.indices(cells.shape) - goal[:, None, None]).sum(axis=0).ravel()
+    flown = gamma ** np.maximum(crow - 1.0, 0.0)
     table: dict[str, Floats] = {
         "path": 0.5 * best.values,
-        "crow": gamma ** np.maximum(crow - 1.0, 0.0),
+        "crow": flown,
+        "crow + 1": flown + 1.0,
+        "crow - 1": flown - 1.0,
         "minus crow": -crow.astype(np.float64),
         "large": 10.0 * best.values,
     }

@@ -113,6 +113,7 @@ ALGORITHMS = {
     "alg-a3c": "stretch",
     "alg-ppo": "update",
     "alg-sac": "update",
+    "alg-shaping": "step",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
