@@ -509,7 +509,8 @@ def shaped(mdp: TabularMDP, potential: ArrayLike, gamma: float) -> TabularMDP:
             f"potential of shape {given.shape}: must be finite [{mdp.num_states}]"
         )
     phi = np.where(mdp.terminal, 0.0, given)
-    return replace(mdp, reward=mdp.reward + mdp.expected_next(gamma * phi) - phi[:, None])
+    bonus = mdp.expected_next(gamma * phi) - phi[:, None]
+    return replace(mdp, reward=mdp.reward + bonus)
 
 
 # --- tic-tac-toe against a fixed opponent ---------------------------------------------------------

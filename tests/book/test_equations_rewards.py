@@ -295,7 +295,7 @@ def test_race() -> None:
 
 @pytest.mark.equation(
     "eq-rewards-mirror",
-    oracle="both policies' returns summed forward; the fixed point of no step; the limit of a large one",
+    oracle="both policies' returns summed forward, small steps and large",
 )
 def test_mirror() -> None:
     for seed, eta in itertools.product(range(10), (0.01, 1.0, 50.0)):
