@@ -79,9 +79,9 @@ def _luck(answer: Any) -> str:
     for seed in range(3):
         world = replace(random_mdp(6, 3, seed=seed), terminal=np.arange(6) == 5, start=np.zeros(0))
         walk = world.rows.reshape(3, 6, 6).mean(axis=0)[:5, :5]
-        expected = world.start[:5] @ np.linalg.solve(np.eye(5) - walk, np.ones(5))
+        mean = float(world.start[:5] @ np.linalg.solve(np.eye(5) - walk, np.ones(5)))
         look = "the rewards of the world itself: they do not belong in a count of moves"
-        expect_close(call(answer, (world,)), expected, what="a random world", look=look)
+        expect_close(call(answer, (world,)), mean, what="a random world", look=look)
     return "right: what a sparse reward costs before it teaches anything."
 
 
