@@ -97,6 +97,12 @@ EXERCISES = {
     "ex-choose-profile": "choosing/profile",
     "ex-choose-price": "choosing/price",
     "ex-choose-hunt": "choosing/hunt",
+    "ex-rewards-by-hand": "rewards/by-hand",
+    "ex-rewards-bonus": "rewards/bonus",
+    "ex-rewards-luck": "rewards/luck",
+    "ex-rewards-honest": "rewards/honest",
+    "ex-rewards-race": "rewards/race",
+    "ex-rewards-hunt": "rewards/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -113,6 +119,7 @@ ALGORITHMS = {
     "alg-a3c": "stretch",
     "alg-ppo": "update",
     "alg-sac": "update",
+    "alg-shaping": "step",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
