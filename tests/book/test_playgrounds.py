@@ -5,18 +5,26 @@ The stand-alone pages are opened from the disk, as a lecturer would; no built si
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import json
+import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from test_site import PHONE, use_theme, violations
+from torch.nn.utils import vector_to_parameters
 
-from rlcourse.algorithms import prediction, tabular
+from rlcourse import checkpoint, evidence
+from rlcourse.algorithms import dqn, ppo, prediction, tabular
 from rlcourse.algorithms.dynamic_programming import (
     evaluate,
     policy_evaluation,
@@ -25,9 +33,13 @@ from rlcourse.algorithms.dynamic_programming import (
 )
 from rlcourse.envs.model import ModelEnv
 from rlcourse.mdp import TabularMDP, grid
+from rlcourse.networks import q_network
 from rlcourse.plotting import COLOURS
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+import playground_policies  # noqa: E402
+
 FOLDER = ROOT / "book" / "_static" / "playgrounds"
 NAMES = sorted(page.stem for page in FOLDER.glob("*.html"))
 SCREENSHOTS = ROOT / "_build" / "screenshots"
@@ -56,6 +68,13 @@ def press(page: Any, label: str, times: int = 1) -> None:
 
 def state(page: Any) -> str:
     return str(page.locator(".pg-state").first.inner_text())
+
+
+def wait_for_state(page: Any, words: str) -> None:
+    """The text state speaks at most once a second."""
+    page.wait_for_function(
+        "(words) => document.querySelector('.pg-state').textContent.includes(words)", arg=words
+    )
 
 
 # --- the grid -------------------------------------------------------------------------------------
@@ -242,9 +261,7 @@ def test_the_grid_is_drawn_and_run_by_keyboard(play: Callable[[str], Any], tab: 
     press(page, "Step", 14)
     (*_, sweep) = islice(value_iteration(grid(ISLAND, slip=0.2), 0.97), 14)
     assert_allclose(page.evaluate(f"{MOUNTED}.values"), sweep.values, atol=1e-9)
-    page.wait_for_function(
-        "() => document.querySelector('.pg-state').textContent.includes('sweep 14')"
-    )
+    wait_for_state(page, "sweep 14")
     assert f"{sweep.values[0]:.3f}" in state(page)
     cell = page.locator("[role=gridcell]").first
     assert f"worth {sweep.values[0]:.2f}, best: right" in cell.get_attribute("aria-label")
@@ -259,9 +276,7 @@ def test_the_grid_is_drawn_and_run_by_keyboard(play: Callable[[str], Any], tab: 
     page.keyboard.press("Delete")
     page.get_by_label("Method").select_option("policy")
     press(page, "Run")
-    page.wait_for_function(
-        "() => document.querySelector('.pg-state').textContent.includes('optimal')"
-    )
+    wait_for_state(page, "optimal")
     *_, best = policy_iteration(grid(ISLAND.replace("S.", "S#", 1), slip=0.2), 0.97)
     assert_allclose(page.evaluate(f"{MOUNTED}.values"), best.values, atol=1e-9)
     assert tab.troubles() == {}
@@ -277,6 +292,313 @@ def test_the_grid_is_drawn_with_mouse_and_finger(play: Callable[[str], Any]) -> 
     page.mouse.up()
     text = page.evaluate(f"{MOUNTED}.text")
     assert text.splitlines()[3] == "###....."
+
+
+# --- the clip -------------------------------------------------------------------------------------
+
+
+def test_the_clip_is_the_packages_loss_and_its_gradient(play: Callable[[str], Any]) -> None:
+    """On a grid of ratios and advantages, at the kinks too, and on random ones."""
+    rng = np.random.default_rng(0)
+    grid_of = np.array(
+        [
+            (ratio, gain, clip)
+            for ratio in (0.0, 0.3, 0.8, 0.9, 1.0, 1.1, 1.2, 1.9)
+            for gain in (-1.5, -0.2, 0.0, 0.7, 1.5)
+            for clip in (0.0, 0.1, 0.2, 0.8)
+        ]
+    )
+    cases = np.concatenate([grid_of, rng.uniform([0, -1.5, 0], [2, 1.5, 0.8], (200, 3))])
+    log_prob = torch.tensor(cases[:, 0]).log().requires_grad_()
+    expected = [
+        -ppo.clipped_loss(log_prob[i : i + 1], torch.zeros(1).double(), torch.tensor([gain]), clip)
+        for i, (_, gain, clip) in enumerate(cases)
+    ]
+    objective = torch.cat(expected)
+    (pull,) = torch.autograd.grad(objective.sum(), log_prob)
+    # The page is given the ratio that the package computes: at a kink the last bit decides.
+    ratio = log_prob.detach().exp().numpy()
+    found = play("clip").evaluate(
+        "(cases) => cases.map((c) => {"
+        "  const { plain, clipped, objective, slope, pull } = rlcourse.clip.surrogate(...c);"
+        "  return [plain, clipped, objective, slope, pull];"
+        "})",
+        [[r, *case[1:]] for r, case in zip(ratio.tolist(), cases.tolist(), strict=True)],
+    )
+    plain, clipped, smaller, slope, pulled = np.array(found).T
+    gains, clips = cases[:, 1], cases[:, 2]
+    assert_allclose(plain, ratio * gains, atol=1e-12)
+    assert_allclose(clipped, np.clip(ratio, 1 - clips, 1 + clips) * gains, atol=1e-12)
+    assert_allclose(smaller, objective.detach().numpy(), atol=1e-12)
+    usual = ratio > 0  # the logarithm of zero has no gradient
+    assert_allclose(pulled[usual], pull.numpy()[usual], atol=1e-12)
+    assert_allclose((slope * ratio)[usual], pull.numpy()[usual], atol=1e-12)
+    assert (pulled[usual] == 0).mean() > 0.2
+
+
+def test_the_clip_is_moved_by_keyboard(play: Callable[[str], Any], tab: Any) -> None:
+    page = play("clip")
+    press(page, "Good, more likely")
+    assert page.evaluate(f"{MOUNTED}.pull") == 0
+    page.get_by_label("Clip ε").focus()
+    for _ in range(30):  # the edge moves past the ratio of 1.5
+        page.keyboard.press("ArrowRight")
+    assert page.evaluate(f"{MOUNTED}.clip") == 0.5
+    assert page.evaluate(f"{MOUNTED}.pull") == 1.5
+    page.get_by_label("Advantage").focus()
+    page.keyboard.press("Home")
+    assert page.evaluate(f"{MOUNTED}.objective") == -2.25
+    wait_for_state(page, "pulls with −2.25")
+    assert "−2.250" in page.locator(".pg-facts").inner_text()
+    assert tab.troubles() == {}
+
+
+def test_the_clip_is_dragged(play: Callable[[str], Any]) -> None:
+    page = play("clip")
+    box = page.locator(".pg-dot").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before = page.evaluate(f"{MOUNTED}.ratio")
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 120, y, steps=5)
+    page.mouse.up()
+    assert page.evaluate(f"{MOUNTED}.ratio") < before - 0.2
+    assert (
+        f"{page.evaluate(f'{MOUNTED}.ratio'):.2f}" in page.locator(".pg-slider").first.inner_text()
+    )
+
+
+# --- cart, pole and car ---------------------------------------------------------------------------
+
+WORLDS = {"cartpole": ("CARTPOLE", "CartPole-v1"), "mountaincar": ("MOUNTAINCAR", "MountainCar-v0")}
+PHYSICS = """const world = rlcourse.control[name];
+  const usual = Object.fromEntries(Object.entries(world.physics).map(([k, knob]) => [k, knob.value]));"""
+
+
+def gymnasium_world(name: str, start: Sequence[float], **physics: float) -> Any:
+    """A bare environment in a given state, perhaps with other constants."""
+    env: Any = gym.make(WORLDS[name][1]).unwrapped
+    env.reset(seed=0)
+    for constant, value in physics.items():
+        setattr(env, "force_mag" if constant == "force" and name == "cartpole" else constant, value)
+    if name == "cartpole":
+        env.polemass_length = env.masspole * env.length
+    env.state = np.array(start, dtype=np.float64)
+    return env
+
+
+CHANGED = {
+    "cartpole": {"gravity": 3.7, "length": 1.3, "force": 22.0},
+    "mountaincar": {"gravity": 0.0031, "force": 0.0017},
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize("changed", [False, True], ids=["usual", "changed"])
+@pytest.mark.parametrize("hold", [1, 12])
+def test_the_physics_are_gymnasiums(
+    name: str, changed: bool, hold: int, play: Callable[[str], Any]
+) -> None:
+    """500 steps on, from several starts, under random pushes held for a while, past falls and walls."""
+    page, rng = play(name), np.random.default_rng(hold)
+    starts = rng.uniform(-0.05, 0.05, (4, 4)) if name == "cartpole" else [[-0.5, 0.0], [-0.6, 0.0]]
+    physics = CHANGED[name] if changed else {}
+    for start in np.array(starts).tolist():
+        env = gymnasium_world(name, start, **physics)
+        actions = rng.integers(env.action_space.n, size=500 // hold + 1).repeat(hold)[:500].tolist()
+        found = page.evaluate(
+            f"""([name, state, actions, changed]) => {{
+              {PHYSICS}
+              return actions.map((action) => {{
+                const step = world.step(state, action, {{ ...usual, ...changed }});
+                state = step.state;
+                return [state, step.reward, step.terminated];
+              }});
+            }}""",
+            [WORLDS[name][0], start, actions, physics],
+        )
+        ended = False
+        for action, (state_, reward, terminated) in zip(actions, found, strict=True):
+            _, expected_reward, expected_end, *_ = env.step(action)
+            assert_allclose(state_, np.array(env.state, dtype=np.float64), atol=1e-9, rtol=1e-9)
+            assert terminated == expected_end
+            assert ended or reward == expected_reward  # what follows a fall pays nothing there
+            ended |= expected_end
+
+
+def test_a_pole_that_stands_for_500_steps_stands_on_the_page(play: Callable[[str], Any]) -> None:
+    """Held up by a linear controller on both sides, so that nothing but the physics can differ."""
+    gains, start = [0.2, 0.6, 6.0, 1.2], [0.03, -0.02, 0.04, 0.01]
+    env = gymnasium_world("cartpole", start)
+    expected = []
+    for _ in range(500):
+        _, _, terminated, *_ = env.step(int(np.dot(gains, env.state) > 0))
+        assert not terminated
+        expected.append(env.state.tolist())
+    found = play("cartpole").evaluate(
+        f"""([name, state, gains]) => {{
+          {PHYSICS}
+          const found = [];
+          for (let i = 0; i < 500; i++) {{
+            const lean = gains.reduce((sum, gain, k) => sum + gain * state[k], 0);
+            state = world.step(state, Number(lean > 0), usual).state;
+            found.push(state);
+          }}
+          return found;
+        }}""",
+        ["CARTPOLE", start, gains],
+    )
+    assert_allclose(found, expected, atol=1e-9)
+
+
+def test_the_constants_are_gymnasiums(play: Callable[[str], Any]) -> None:
+    page = play("cartpole")
+    for name, (world, env_id) in WORLDS.items():
+        env = gymnasium_world(name, [0.0] * (4 if name == "cartpole" else 2))
+        usual = page.evaluate(f"(name) => {{ {PHYSICS} return [usual, world.limit]; }}", world)
+        force = env.force_mag if name == "cartpole" else env.force
+        assert usual[0]["force"] == force and usual[0]["gravity"] == env.gravity
+        assert usual[0].get("length", 0.5) == getattr(env, "length", 0.5)
+        assert usual[1] == gym.spec(env_id).max_episode_steps
+
+
+def stored(name: str) -> dict[str, Any]:
+    """The JSON of a file of weights."""
+    text = (FOLDER / "policies" / f"{name}.js").read_text("utf-8")
+    about: dict[str, Any] = json.loads(text.removeprefix("rlcourse.policies(").strip().rstrip(");"))
+    return about
+
+
+def outputs(page: Any, policy: dict[str, Any], states: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.array(
+        page.evaluate(
+            "([policy, states]) => { const q = rlcourse.control.network(policy);"
+            " return states.map((state) => [...q(state)]); }",
+            [policy, states.tolist()],
+        )
+    )
+
+
+def test_a_checkpoints_network_answers_on_the_page_as_in_torch(
+    tmp_path: Path, play: Callable[[str], Any]
+) -> None:
+    """Train, save, load, export with the tool that wrote the book's files, and ask both."""
+    kept: list[Path] = []
+
+    def keep(run: dqn.Run) -> None:
+        kept.append(tmp_path / f"{len(kept)}.safetensors")
+        checkpoint.save(kept[-1], run, replay=False)
+
+    config = dqn.Config(steps=1024, learning_starts=256, hidden=(32, 16, 8))
+    result = dqn.train(config, 3, on_checkpoint=keep)
+    about = playground_policies.exported(checkpoint.load(kept[-1]))
+    assert about["layers"] == [[32, 4], [16, 32], [8, 16], [2, 8]]
+    assert about["steps"] == 1024
+    states = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    found = outputs(play("cartpole"), about, states)
+    assert_allclose(found, result.policy.q_values(states), rtol=1e-5, atol=1e-5)
+    assert abs(found).max() > 0.1
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_books_networks_answer_as_in_torch(name: str, play: Callable[[str], Any]) -> None:
+    about, page = stored(name), play(name)
+    env = gym.make(about["environment"])
+    rng = np.random.default_rng(1)
+    scale = [2.4, 2, 0.2, 2] if name == "cartpole" else [0.6, 0.07]
+    centre = 0 if name == "cartpole" else np.array([-0.3, 0])
+    states = (centre + rng.uniform(-1, 1, (300, len(scale))) * scale).astype(np.float32)
+    assert about["environment"] == WORLDS[name][1]
+    for policy in about["policies"].values():
+        flat = np.frombuffer(base64.b64decode(policy["weights"]), "<f4").copy()
+        network = q_network(env.observation_space, env.action_space.n, about["config"]["hidden"])
+        vector_to_parameters(torch.from_numpy(flat), network.parameters())
+        with torch.no_grad():
+            expected = network(torch.from_numpy(states)).numpy()
+        found = outputs(page, policy, states)
+        assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
+        assert (found.argmax(1) == expected.argmax(1)).mean() > 0.99
+
+
+def test_the_books_networks_say_what_made_them() -> None:
+    for name in WORLDS:
+        about = stored(name)
+        contract, changes, seed, early = playground_policies.RUNS[name]
+        wanted = dqn.Config(**{**evidence.contracts()[contract].config, **changes})
+        assert about["config"] == json.loads(json.dumps(dataclasses.asdict(wanted)))
+        assert (about["contract"], about["seed"]) == (contract, seed)
+        assert about["policies"]["trained"]["steps"] == wanted.steps
+        assert early <= about["policies"]["early"]["steps"] < early + 600
+        assert set(about["versions"]) == {"torch", "numpy", "gymnasium"}
+    # The cart's is a seed of the contract itself, so the evidence knows its score.
+    measured = evidence.load("dqn-cartpole")["scores"][stored("cartpole")["seed"]]
+    assert stored("cartpole")["policies"]["trained"]["return"]["mean"] == measured
+
+
+def tally(page: Any) -> list[float]:
+    steps: list[float] = page.evaluate(f"{MOUNTED}.tally.map((each) => each.steps)")
+    return steps
+
+
+def test_a_trained_network_drives_and_fails_in_another_world(
+    play: Callable[[str], Any], tab: Any
+) -> None:
+    """Trained, early, chance and a changed world, twenty episodes each, all by keyboard."""
+    page = play("cartpole")
+    press(page, "Twenty at once")
+    for _ in range(2):  # to the left along the radio buttons: the early one, then chance
+        page.locator("input[type=radio]:checked").focus()
+        page.keyboard.press("ArrowLeft")
+        press(page, "Twenty at once")
+    trained, early, chance = np.reshape(tally(page), (3, 20))
+    assert trained.mean() >= 475  # the contract's threshold
+    assert chance.mean() < 40  # random play gets about 22
+    assert chance.mean() < early.mean() < trained.mean() / 2
+    page.locator("input[type=radio]:checked").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    page.get_by_label("Length of the pole").focus()
+    page.keyboard.press("Home")
+    press(page, "Twenty at once")
+    assert np.mean(tally(page)[-20:]) < 250
+    rows = page.locator(".pg-tally tbody tr").all_inner_texts()
+    assert len(rows) == 4 and "length 0.2 m" in rows[0] and "length 1.0 m" in rows[1]
+    wait_for_state(page, "a world that it was not trained in")
+    press(page, "As it was trained")
+    wait_for_state(page, "drives. A new episode")
+    assert tab.troubles() == {}
+
+
+def test_the_car_gets_up_the_hill(play: Callable[[str], Any]) -> None:
+    page = play("mountaincar")
+    press(page, "Twenty at once")
+    trained = np.array(tally(page))
+    assert -trained.mean() >= -120
+    assert stored("mountaincar")["policies"]["trained"]["return"]["mean"] >= -110  # the contract's
+    page.get_by_label("Gravity").focus()
+    page.keyboard.press("End")
+    press(page, "Twenty at once")
+    assert set(tally(page)[20:]) == {200}  # too steep
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_reader_drives_by_keyboard(name: str, play: Callable[[str], Any], tab: Any) -> None:
+    page = play(name)
+    page.get_by_label("You", exact=True).check()
+    page.locator("canvas").focus()
+    at = 0
+    before = page.evaluate(f"{MOUNTED}.state")
+    page.keyboard.down("ArrowLeft")
+    page.wait_for_function(
+        f"() => {MOUNTED}.tally.length > 0 || Math.abs({MOUNTED}.state[{at}] - {before[at]}) > 0.02"
+    )
+    page.keyboard.up("ArrowLeft")
+    moved = page.evaluate(f"[{MOUNTED}.state[{at}], {MOUNTED}.tally.length]")
+    assert moved[1] > 0 or moved[0] < before[at]
+    wait_for_state(page, "You drive")
+    press(page, "Pause")
+    assert page.get_by_role("button", name="Push left").is_visible()
+    assert tab.troubles() == {}
 
 
 # --- for every playground -------------------------------------------------------------------------
