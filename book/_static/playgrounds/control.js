@@ -17,7 +17,7 @@
     physics: {
       gravity: { label: "Gravity", unit: " m/s²", value: 9.8, min: 0, max: 30, step: 0.2 },
       // Gymnasium's `length` is half the pole; readers see the whole.
-      length: { label: "Length of the pole", unit: " m", value: 0.5, min: 0.1, max: 1.5, step: 0.05, shown: 2 },
+      length: { label: "Length of the pole", unit: " m", value: 0.5, min: 0.1, max: 2, step: 0.05, shown: 2 },
       force: { label: "Force of a push", unit: " N", value: 10, min: 1, max: 30, step: 0.5 },
     },
     start: (rng) => Array.from({ length: 4 }, () => rng.uniform(-0.05, 0.05)),
@@ -40,7 +40,9 @@
     },
     over: (terminated) => (terminated ? "It fell, or left the track" : "It stood to the end"),
     draw(g, w, height, [x, , angle], action, physics, c) {
-      const scale = w / 5.4, ground = height - 34, at = w / 2 + x * scale;
+      const ground = height - 34;
+      const scale = Math.min(w / 5.4, (ground - 30) / (2 * physics.length + 0.4)); // a long pole is seen from afar
+      const at = w / 2 + x * scale;
       g.strokeStyle = c.line;
       g.lineWidth = 2;
       line(g, 0, ground, w, ground);
