@@ -5,7 +5,8 @@
 "use strict";
 
 (() => {
-  const { h, svg, button, slider, teller, number, generator, argmaxRandomTies, ticker } = rlcourse;
+  const { h, svg, button, slider, table, swatch, teller, ticker, number, count } = rlcourse;
+  const { generator, argmaxRandomTies } = rlcourse;
 
   const PLAYERS = ["epsilon", "ucb", "thompson"];
 
@@ -53,7 +54,8 @@
 
   function player(kind, world, seed) {
     const arms = world.chances.length;
-    const me = { kind, counts: new Array(arms).fill(0), sums: new Array(arms).fill(0), pulls: [], regret: [0], won: 0 };
+    const zeros = () => new Array(arms).fill(0);
+    const me = { kind, counts: zeros(), sums: zeros(), pulls: [], regret: [0], won: 0 };
     const rng = generator(seed);
     me.pull = (a) => {
       const reward = world.pull(a, me.counts[a]);
@@ -67,10 +69,13 @@
     me.play = (epsilon) => me.pull(CHOOSE[kind](me.counts, me.sums, rng, epsilon));
     return me;
   }
+  const three = (world, seed) =>
+    PLAYERS.map((kind, i) => player(kind, world, seed * 1000 + 501 + i));
+
   /* A whole contest of the three, for a seed. */
   function contest(arms, seed, steps, epsilon) {
     const world = machine(arms, seed);
-    const players = PLAYERS.map((kind, i) => player(kind, world, seed * 1000 + 501 + i));
+    const players = three(world, seed);
     for (const each of players) for (let t = 0; t < steps; t++) each.play(epsilon);
     return { world, players };
   }
@@ -90,7 +95,7 @@
 
     function deal() {
       world = machine(arms, seed);
-      players = Object.fromEntries(PLAYERS.map((kind, i) => [kind, player(kind, world, seed * 1000 + 501 + i)]));
+      players = Object.fromEntries(three(world, seed).map((each) => [each.kind, each]));
       players.you = player("you", world, 0);
       clock.on = shown = false;
       last = null;
@@ -102,7 +107,7 @@
     function mine(a) {
       if (time() >= MOST) return;
       last = { arm: a, reward: players.you.pull(a) };
-      for (const kind of PLAYERS) if (players[kind].pulls.length < players.you.pulls.length) players[kind].play(epsilon);
+      if (players.you.pulls.length > time()) theirs(1);
       draw();
     }
     function theirs(n) {
@@ -111,7 +116,8 @@
 
     /* --- the machine */
     const levers = Array.from({ length: arms }, (_, a) => {
-      const name = h("span", { class: "pg-lever-name" }, `Arm ${a + 1}`), seen = h("span", { class: "pg-lever-seen" }, "never pulled");
+      const name = h("span", {}, `Arm ${a + 1}`);
+      const seen = h("span", { class: "pg-lever-seen" });
       const truth = h("span", { class: "pg-lever-truth" });
       const node = button("", () => mine(a), "pg-lever");
       node.setAttribute("aria-keyshortcuts", String(a + 1));
@@ -120,7 +126,8 @@
     });
     root.addEventListener("keydown", (event) => {
       const a = Number(event.key) - 1;
-      if (!(a >= 0 && a < arms) || event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (!(a >= 0 && a < arms) || event.target.matches("input, select")) return;
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
       levers[a].node.focus();
       mine(a);
@@ -150,27 +157,34 @@
       picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
       axes.replaceChildren(
         svg("path", { class: "pg-frame", d: `M${LEFT} ${TOP}V${y(0)}H${width - RIGHT}` }),
-        ...ticksTo(longest).map((t) => svg("text", { x: x(t), y: y(0) + 18, "text-anchor": "middle" }, t.toLocaleString("en"))),
-        ...ticksTo(highest).map((r) => svg("text", { x: LEFT - 7, y: y(r) + 5, "text-anchor": "end" }, String(+r.toPrecision(3)))),
+        ...ticksTo(longest).map((t) =>
+          svg("text", { x: x(t), y: y(0) + 18, "text-anchor": "middle" }, count(t))),
+        ...ticksTo(highest).map((r) =>
+          svg("text", { x: LEFT - 7, y: y(r) + 5, "text-anchor": "end" }, String(+r.toPrecision(3)))),
         svg("text", { x: LEFT + 8, y: TOP - 6, class: "pg-title" }, "regret: paid for not knowing"),
         svg("text", { x: width - RIGHT, y: HEIGHT - 2, "text-anchor": "end", class: "pg-title" }, "pulls"));
       const stops = [];
       curves.replaceChildren(...SERIES.filter((kind) => players[kind].pulls.length).map((kind) => {
         const { regret } = players[kind];
         const by = Math.max(1, Math.floor(regret.length / 400)); // no more points than the eye can see
+        const at = (t) => `${x(t).toFixed(1)} ${y(regret[t]).toFixed(1)}`;
         const points = [];
-        for (let t = 0; t < regret.length; t += by) points.push(`${x(t).toFixed(1)} ${y(regret[t]).toFixed(1)}`);
+        for (let t = 0; t < regret.length; t += by) points.push(at(t));
         const end = regret.length - 1;
-        points.push(`${x(end).toFixed(1)} ${y(regret[end]).toFixed(1)}`);
+        points.push(at(end));
         stops.push({ kind, x: x(end), y: y(regret[end]) });
-        return svg("path", { class: `pg-curve pg-stroke-${TONES[kind]}${kind === "you" ? " pg-yours" : ""}`, d: `M${points.join("L")}` });
+        const yours = kind === "you" ? " pg-yours" : "";
+        return svg("path", {
+          class: `pg-curve pg-stroke-${TONES[kind]}${yours}`,
+          d: `M${points.join("L")}`,
+        });
       }));
       // Names at the ends of the curves, pushed apart where they would lie on each other.
       stops.sort((a, b) => a.y - b.y);
       stops.forEach((stop, i) => (stop.label = Math.max(stop.y, i ? stops[i - 1].label + 17 : 0)));
       const spill = Math.max(0, (stops.at(-1)?.label ?? 0) - (HEIGHT - FOOT));
-      ends.replaceChildren(...stops.map((stop) =>
-        svg("text", { x: stop.x + 8, y: stop.label - spill + 5, class: `pg-name-${TONES[stop.kind]}` }, NAMES[stop.kind])));
+      ends.replaceChildren(...stops.map(({ kind, x: right, label }) =>
+        svg("text", { x: right + 8, y: label - spill + 5, class: `pg-name-${TONES[kind]}` }, NAMES[kind])));
       levers.forEach(({ node, seen, truth }, a) => {
         const n = players.you.counts[a];
         seen.textContent = n ? `${players.you.sums[a]} of ${n} paid` : "never pulled";
@@ -181,12 +195,14 @@
       });
       for (const kind of SERIES) {
         const { pulls, won, regret } = players[kind];
-        rows[kind].replaceChildren(
-          h("th", { scope: "row" }, svg("svg", { class: "pg-key", viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("rect", { width: 10, height: 10, rx: 2, class: `pg-bar-${TONES[kind]}` })), NAMES[kind]),
-          h("td", {}, pulls.length.toLocaleString("en")), h("td", {}, won.toLocaleString("en")), h("td", {}, number(regret.at(-1), 1)));
+        const cells = rows[kind].querySelectorAll("td");
+        [count(pulls.length), count(won), number(regret.at(-1), 1)].forEach((text, i) => {
+          if (cells[i].textContent !== text) cells[i].textContent = text;
+        });
       }
       const label = clock.on ? "Pause" : "Let them play";
       if (run.textContent !== label) run.textContent = label;
+      reveal.textContent = shown ? "Hide the truth" : "Show the truth";
       const words = sentence();
       picture.setAttribute("aria-label", `Regret against pulls. ${words}`);
       state.tell(words);
@@ -194,9 +210,13 @@
 
     function sentence() {
       const said = last ? `Arm ${last.arm + 1} ${last.reward ? "paid" : "did not pay"}. ` : "";
-      if (!time()) return `${arms} arms, each pays with a chance of its own. Pull one: with every pull of yours the three others pull too.`;
-      const tell = SERIES.filter((kind) => players[kind].pulls.length).map((kind) => `${NAMES[kind]} ${number(players[kind].regret.at(-1), 1)}`);
-      return `${said}Regret so far: ${tell.join(", ")}.`;
+      if (!time()) {
+        return `${arms} arms, each pays with a chance of its own. Pull one: with every pull of yours ` +
+          "the three others pull too.";
+      }
+      const regrets = SERIES.filter((kind) => players[kind].pulls.length)
+        .map((kind) => `${NAMES[kind]} ${number(players[kind].regret.at(-1), 1)}`);
+      return `${said}Regret so far: ${regrets.join(", ")}.`;
     }
 
     /* --- controls */
@@ -205,28 +225,47 @@
       if (time() >= MOST) clock.on = false;
       draw();
     });
-    const run = button("Let them play", () => { clock.on = !clock.on && time() < MOST; draw(); }, "pg-primary");
-    const hundred = button("A hundred pulls", () => { theirs(100); draw(); });
-    const reveal = button("Show the truth", () => { shown = !shown; reveal.textContent = shown ? "Hide the truth" : "Show the truth"; draw(); });
+    const run = button("Let them play", () => {
+      clock.on = !clock.on && time() < MOST;
+      draw();
+    }, "pg-primary");
+    const hundred = button("A hundred pulls", () => {
+      theirs(100);
+      draw();
+    });
+    const reveal = button("Show the truth", () => {
+      shown = !shown;
+      draw();
+    });
     const again = button("Again", deal);
-    const next = button("Another machine", () => { seed += 1; number_.set(seed); deal(); });
-    const number_ = slider("Machine number", { min: 1, max: 99, step: 1, value: seed, oninput: (value) => { seed = value; deal(); } });
-    const explore = slider("Exploration ε", { min: 0, max: 1, step: 0.01, value: epsilon, show: (v) => number(v), oninput: (value) => (epsilon = value) });
-    const rows = Object.fromEntries(SERIES.map((kind) => [kind, h("tr")]));
+    const use = (chosen) => {
+      seed = chosen;
+      which.set(seed);
+      deal();
+    };
+    const next = button("Another machine", () => use((seed % 99) + 1));
+    const which = slider("Machine number", { min: 1, max: 99, step: 1, value: seed, oninput: use });
+    const explore = slider("Exploration ε", {
+      ...{ min: 0, max: 1, step: 0.01, value: epsilon, show: (value) => number(value) },
+      oninput: (value) => (epsilon = value),
+    });
+    const rows = Object.fromEntries(SERIES.map((kind) => [kind,
+      h("tr", {}, h("th", { scope: "row" }, swatch(TONES[kind]), NAMES[kind]), h("td"), h("td"), h("td"))]));
 
     root.append(
       h("div", { class: "pg-stage" },
-        h("div", { class: "pg-levers", role: "group", "aria-label": "Arms: pull one, or press its number" }, levers.map((lever) => lever.node)),
+        h("div", { class: "pg-levers", role: "group", "aria-label": "Arms: pull one, or press its number" },
+          levers.map((lever) => lever.node)),
         state.node, picture,
         h("div", { class: "pg-row" }, run, hundred, reveal, again, next)),
       h("div", { class: "pg-controls" },
-        h("div", { class: "pg-sliders" }, explore.node, number_.node),
-        h("table", {}, h("thead", {}, h("tr", {}, ["Who", "Pulls", "Won", "Regret"].map((text) => h("th", { scope: "col" }, text)))), h("tbody", {}, SERIES.map((kind) => rows[kind])))),
+        h("div", { class: "pg-sliders" }, explore.node, which.node),
+        table(["Who", "Pulls", "Won", "Regret"], h("tbody", {}, Object.values(rows)))),
     );
     deal();
     return {
       get players() {
-        return Object.fromEntries(SERIES.map((kind) => [kind, { pulls: [...players[kind].pulls], regret: [...players[kind].regret], won: players[kind].won }]));
+        return players;
       },
       get chances() {
         return [...world.chances];

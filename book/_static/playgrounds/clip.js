@@ -44,10 +44,11 @@
     const guide = part("path", "guide"), tangent = part("path", "tangent");
     const dot = part("circle", "dot", { r: 9 }), pullDot = part("circle", "dot", { r: 6 });
     const edges = [part("path", "edge"), part("path", "edge")];
-    const turn = part("circle", "turn", { r: 8 });
+    const turn = part("circle", "turn", { r: 8 }), reach = part("circle", "reach", { r: 26 });
     const labels = svg("g", {}), axes = svg("g", {});
     const picture = svg("svg", { class: "pg-plot", role: "img", "aria-label": "" },
-      band, axes, plain, clipped, ghost, guide, ...edges, least, pulls, tangent, labels, turn, pullDot, dot);
+      band, axes, plain, clipped, ghost, guide, edges, least, pulls, tangent, labels,
+      turn, pullDot, dot, reach);
 
     /* As wide as there is room, letters always of one size. */
     function fit() {
@@ -63,10 +64,13 @@
       const right = width - RIGHT, foot = panel.y + panel.height;
       return svg("g", { class: "pg-axis" },
         svg("path", { d: `M${LEFT} ${y(0)}H${right}M${LEFT} ${panel.y}v${panel.height}` }),
-        ticks.map((value) => svg("text", { x: LEFT - 8, y: y(value) + 5, "text-anchor": "end" }, number(value, 0))),
+        ticks.map((value) =>
+          svg("text", { x: LEFT - 8, y: y(value) + 5, "text-anchor": "end" }, number(value, 0))),
         svg("text", { x: LEFT + 8, y: panel.y + 11, class: "pg-title" }, title),
-        panel === BOTTOM ? [0, 0.5, 1, 1.5, 2].map((value) =>
-          svg("text", { x: x(value), y: foot + 18, "text-anchor": value === MOST ? "end" : "middle" }, String(value))) : [],
+        panel === BOTTOM ? [0, 0.5, 1, 1.5, 2].map((value) => {
+          const anchor = value === MOST ? "end" : "middle";
+          return svg("text", { x: x(value), y: foot + 18, "text-anchor": anchor }, String(value));
+        }) : [],
         panel === BOTTOM ? svg("text", { x: right, y: foot + 36, "text-anchor": "end", class: "pg-title" },
           "ratio ρ, new probability by old") : null);
     }
@@ -97,16 +101,17 @@
           : line(BOTTOM, pull, ...alive) + line(BOTTOM, () => 0, ...dead),
       });
       put(ghost, { d: advantage === 0 ? "" : line(BOTTOM, pull, ...dead) });
-      put(guide, { d: `M${x(ratio)} ${TOP.y}V${BOTTOM.y + BOTTOM.height}` });
-      // The slope at the point, half a unit to either side.
-      const reach = 0.2;
-      put(tangent, {
-        d: `M${x(ratio - reach)} ${top(at.objective - reach * at.slope)}L${x(ratio + reach)} ${top(at.objective + reach * at.slope)}`,
-      });
+      const through = (r) => `M${x(r)} ${TOP.y}V${BOTTOM.y + BOTTOM.height}`;
+      put(guide, { d: through(ratio) });
+      // The slope at the point.
+      const half = 0.2;
+      const along = (by) => `${x(ratio + by)} ${top(at.objective + by * at.slope)}`;
+      put(tangent, { d: `M${along(-half)}L${along(half)}` });
       put(dot, { cx: x(ratio), cy: top(at.objective) });
       put(pullDot, { cx: x(ratio), cy: bottom(at.pull) });
-      put(turn, { cx: x(END), cy: top(END * advantage) });
-      [1 - clip, 1 + clip].forEach((r, i) => put(edges[i], { d: `M${x(r)} ${TOP.y}V${BOTTOM.y + BOTTOM.height}` }));
+      for (const node of [turn, reach]) put(node, { cx: x(END), cy: top(END * advantage) });
+      put(edges[0], { d: through(1 - clip) });
+      put(edges[1], { d: through(1 + clip) });
       for (const node of [least, pulls, dot, pullDot, tangent]) node.classList.toggle("pg-stopped", at.stopped);
       const spot = (text, r, value, anchor, right, down, kind = "title") => svg("text", {
         x: x(r) + right, y: top(value) + down, "text-anchor": anchor, class: `pg-${kind}` }, text);
@@ -124,19 +129,23 @@
       picture.setAttribute("aria-label", `Objective and gradient against the ratio. ${words}`);
       state.tell(words);
       for (const [name, cell] of Object.entries(cells)) cell.textContent = number(at[name], 3);
-      for (const [name, s] of Object.entries(sliders)) if (Number(s.input.value) !== now[name]) s.set(now[name]);
+      for (const [name, each] of Object.entries(sliders))
+        if (Number(each.input.value) !== now[name]) each.set(now[name]);
       root.playground = { ...now, ...at };
     }
 
     function sentence(at) {
       const { ratio, advantage } = now;
       const moved = Math.round(Math.abs(ratio - 1) * 100);
-      const way = moved === 0 ? "exactly as likely as before" : `${moved} % ${ratio > 1 ? "more" : "less"} likely than before`;
-      if (advantage === 0) return `The action was neither good nor bad, and is ${way}. There is nothing to gain, and no gradient.`;
+      const way = moved === 0 ? "exactly as likely as before"
+        : `${moved} % ${ratio > 1 ? "more" : "less"} likely than before`;
+      if (advantage === 0)
+        return `The action was neither good nor bad, and is ${way}. Nothing to gain, and no gradient.`;
       const start = `The action was ${advantage > 0 ? "good" : "bad"}, and is ${way}.`;
       if (at.stopped) return `${start} That gain is booked: the gradient is zero.`;
       const outside = Math.abs(ratio - 1) > now.clip;
-      return `${start} ${outside ? "It moved the wrong way, so the clip lets go" : "It is within the clip"}: the gradient pulls with ${number(at.pull, 2)}.`;
+      const why = outside ? "It moved the wrong way, so the clip does not hold it" : "It is within the clip";
+      return `${start} ${why}: the gradient pulls with ${number(at.pull, 2)}.`;
     }
 
     /* --- hands: the point by its ratio, the line by its end, the band by its edge */
@@ -159,7 +168,8 @@
     picture.addEventListener("pointerdown", (event) => {
       if (event.button) return;
       const p = there(event);
-      const near = (node, reach) => Math.hypot(p.px - node.getAttribute("cx"), p.py - node.getAttribute("cy")) < reach;
+      const near = (node, by) =>
+        Math.hypot(p.px - node.getAttribute("cx"), p.py - node.getAttribute("cy")) < by;
       const edge = [1 - now.clip, 1 + now.clip].some((r) => Math.abs(p.px - x(r)) < 12);
       held = near(dot, 34) ? "ratio" : near(turn, 34) ? "advantage" : edge ? "clip" : "ratio";
       picture.setPointerCapture(event.pointerId);
@@ -170,10 +180,17 @@
     for (const end of ["pointerup", "pointercancel"]) picture.addEventListener(end, () => (held = null));
 
     const tune = (label, name, min, max, step, show = (v) => number(v, 2)) =>
-      slider(label, { min, max, step, value: now[name], show, oninput: (value) => { now[name] = value; draw(); } });
+      slider(label, {
+        ...{ min, max, step, value: now[name], show },
+        oninput: (value) => {
+          now[name] = value;
+          draw();
+        },
+      });
+    const signed = (value) => (value > 0 ? `+${number(value)}` : number(value));
     const sliders = {
       ratio: tune("Ratio ρ", "ratio", 0, MOST, 0.01),
-      advantage: tune("Advantage Â", "advantage", -STEEP, STEEP, 0.05, (v) => (v > 0 ? `+${number(v)}` : number(v))),
+      advantage: tune("Advantage Â", "advantage", -STEEP, STEEP, 0.05, signed),
       clip: tune("Clip ε", "clip", 0, 0.8, 0.01),
     };
     const cells = {};
@@ -181,7 +198,11 @@
     const facts = h("dl", { class: "pg-facts" },
       value("plain", "ρ Â"), value("clipped", "clip(ρ) Â"), value("objective", "the smaller"),
       value("slope", "slope in ρ"), value("pull", "gradient in log π"));
-    const situation = (label, ratio, advantage) => button(label, () => { Object.assign(now, { ratio, advantage }); draw(); });
+    const situation = (label, ratio, advantage) =>
+      button(label, () => {
+        Object.assign(now, { ratio, advantage });
+        draw();
+      });
 
     root.append(
       h("div", { class: "pg-stage" }, picture, state.node),

@@ -101,6 +101,16 @@
     return { node: h("div", { class: "pg-select" }, h("label", { for: id }, label), input), input };
   }
 
+  const table = (heads, body) => {
+    const head = h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)));
+    return h("table", {}, h("thead", {}, head), body);
+  };
+
+  /* A small square in one of the six colours, for a legend. */
+  const swatch = (series, kind = "") =>
+    svg("svg", { class: "pg-key", viewBox: "0 0 10 10", "aria-hidden": "true" },
+      svg("rect", { width: 10, height: 10, rx: 2, class: `pg-bar-${series} ${kind}` }));
+
   /* --- words, time, colours --------------------------------------------------------------------- */
 
   /* The text state: polite, and at most one new sentence a second. */
@@ -175,6 +185,7 @@
     const text = value.toFixed(digits);
     return Number(text) === 0 ? (0).toFixed(digits) : text.replace("-", "\u2212");
   };
+  const count = (value) => value.toLocaleString("en");
 
   /* --- chance ----------------------------------------------------------------------------------- */
 
@@ -257,7 +268,7 @@
   document.addEventListener("DOMContentLoaded", mountAll);
 
   Object.assign(rlcourse, {
-    ...{ h, svg, button, slider, choice, select, teller, ticker, palette, calm, number },
+    ...{ h, svg, button, slider, choice, select, table, swatch, teller, ticker, palette, number, count },
     ...{ generator, argmaxRandomTies, playground },
   });
 })();

@@ -1,11 +1,12 @@
 /* CartPole and MountainCar: Gymnasium's physics, driven by the reader, by chance or by a trained network.
 
-   The equations are those of `CartPole-v1` and `MountainCar-v0`, in the same order of operations; the networks are
-   checkpoints of `rlcourse.algorithms.dqn`, written by tools/playground_policies.py. */
+   The equations are those of `CartPole-v1` and `MountainCar-v0`, in the same order of operations; the
+   networks are checkpoints of `rlcourse.algorithms.dqn`, written by tools/playground_policies.py. */
 "use strict";
 
 (() => {
-  const { h, svg, button, slider, choice, teller, ticker, palette, number, generator } = rlcourse;
+  const { h, svg, button, slider, choice, table, swatch, teller, ticker, palette } = rlcourse;
+  const { number, count: grouped, generator } = rlcourse;
 
   /* --- worlds ----------------------------------------------------------------------------------- */
 
@@ -36,20 +37,23 @@
     idle: (steps) => steps % 2, // it must push: left, right, left, right
     words([x, , angle]) {
       const degrees = (angle * 180) / PI;
-      return `the cart stands at ${number(x)} m, the pole leans ${number(Math.abs(degrees), 1)}° to the ${degrees < 0 ? "left" : "right"}`;
+      const side = degrees < 0 ? "left" : "right";
+      return `the cart is at ${number(x)} m, the pole leans ${number(Math.abs(degrees), 1)}° to the ${side}`;
     },
     over: (terminated) => (terminated ? "It fell, or left the track" : "It stood to the end"),
     draw(g, w, height, [x, , angle], action, physics, c) {
       const ground = height - 34;
-      const scale = Math.min(w / 5.4, (ground - 30) / (2 * physics.length + 0.4)); // a long pole is seen from afar
+      // A long pole is seen from afar.
+      const scale = Math.min(w / 5.4, (ground - 30) / (2 * physics.length + 0.4));
       const at = w / 2 + x * scale;
       g.strokeStyle = c.line;
       g.lineWidth = 2;
       line(g, 0, ground, w, ground);
       g.strokeStyle = c.quiet;
-      for (const edge of [-2.4, 2.4]) line(g, w / 2 + edge * scale, ground - 9, w / 2 + edge * scale, ground + 9);
-      const cart = { width: 0.5 * scale, height: 0.26 * scale };
-      const axle = ground - cart.height - 0.06 * scale;
+      for (const edge of [w / 2 - 2.4 * scale, w / 2 + 2.4 * scale])
+        line(g, edge, ground - 9, edge, ground + 9);
+      const wheel = 0.06 * scale, cart = { width: 0.5 * scale, height: 0.26 * scale };
+      const axle = ground - cart.height - wheel;
       // The wedge in which the pole counts as standing.
       const reach = 2 * physics.length * scale;
       g.fillStyle = mixed(c.accent, 0.1);
@@ -58,8 +62,8 @@
       g.arc(at, axle, reach, -PI / 2 - PI / 15, -PI / 2 + PI / 15);
       g.fill();
       g.fillStyle = c.ink;
-      rounded(g, at - cart.width / 2, ground - cart.height - 0.06 * scale, cart.width, cart.height, 5);
-      for (const side of [-1, 1]) disc(g, at + side * 0.15 * scale, ground - 0.06 * scale, 0.06 * scale, c.quiet);
+      rounded(g, at - cart.width / 2, axle, cart.width, cart.height, 5);
+      for (const side of [-0.15, 0.15]) disc(g, at + side * scale, ground - wheel, wheel, c.quiet);
       g.strokeStyle = c.series[4];
       g.lineCap = "round";
       g.lineWidth = Math.max(5, 0.09 * scale);
@@ -67,7 +71,8 @@
       disc(g, at, axle, 0.045 * scale, c.accent);
       if (action !== null) {
         const way = action === 1 ? 1 : -1, from = at - way * (cart.width / 2 + 0.1 * scale);
-        arrow(g, from - way * scale * (0.12 + 0.02 * physics.force), from, ground - cart.height / 2 - 0.06 * scale, c.series[0]);
+        const long = scale * (0.12 + 0.02 * physics.force);
+        arrow(g, from - way * long, from, axle + cart.height / 2, c.series[0]);
       }
     },
   };
@@ -75,8 +80,8 @@
   const MOUNTAINCAR = {
     id: "MountainCar-v0", name: "car", limit: 200, tau: 1 / 30, sign: -1, actions: ["left", "coast", "right"],
     physics: {
-      gravity: { label: "Gravity", unit: "", value: 0.0025, min: 0, max: 0.005, step: 0.0001, digits: 4 },
-      force: { label: "Force of the engine", unit: "", value: 0.001, min: 0, max: 0.003, step: 0.0001, digits: 4 },
+      gravity: { label: "Gravity", unit: "", value: 0.0025, min: 0, max: 0.005, step: 1e-4, digits: 4 },
+      force: { label: "Force of the engine", unit: "", value: 1e-3, min: 0, max: 3e-3, step: 1e-4, digits: 4 },
     },
     start: (rng) => [rng.uniform(-0.6, -0.4), 0],
     step([position, velocity], action, { gravity, force }) {
@@ -87,8 +92,10 @@
       return { state: [position, velocity], reward: -1, terminated: position >= 0.5 && velocity >= 0 };
     },
     idle: () => 1,
-    words: ([position, velocity]) =>
-      `the car is at ${number(position)}, ${velocity < 0 ? "rolling left" : velocity > 0 ? "rolling right" : "at rest"}`,
+    words([position, velocity]) {
+      const way = velocity < 0 ? "rolling left" : velocity > 0 ? "rolling right" : "at rest";
+      return `the car is at ${number(position)}, ${way}`;
+    },
     over: (terminated) => (terminated ? "It is up" : "Time is up"),
     draw(g, w, height, [position, velocity], action, physics, c) {
       const scale = w / 1.8, ground = height - 18;
@@ -198,8 +205,9 @@
 
   const mountOf = (world) => (root, options) => {
     const about = shelf[world.id];
-    const q = Object.fromEntries(Object.entries(about?.policies || {}).map(([name, each]) => [name, network(each)]));
-    const steps = (name) => about.policies[name].steps.toLocaleString("en");
+    const q = {};
+    for (const [name, each] of Object.entries(about?.policies || {})) q[name] = network(each);
+    const steps = (name) => grouped(about.policies[name].steps);
     const drivers = [["you", "You"], ["random", "Chance"]];
     if (q.early) drivers.push(["early", `After ${steps("early")} steps`]);
     if (q.trained) drivers.push(["trained", `After ${steps("trained")} steps`]);
@@ -211,7 +219,8 @@
     for (const name in physics) if (name in options) physics[name] = Number(options[name]);
     let driver = options.driver in names ? options.driver : q.trained ? "trained" : "random";
     const rng = generator(Number(options.seed ?? 0));
-    let now, before, action, count, owed, rest, tally = [], held = null, pace = 1, ended = "";
+    let now, before, action, count, owed, rest, held = null, pace = 1, ended = "";
+    const tally = [];
 
     /* --- an episode */
     const decide = (state, n) =>
@@ -300,34 +309,46 @@
     }
 
     const state = teller();
-    const whose = () => (driver === "you" ? "You drive" : driver === "random" ? "Chance drives" : `The network after ${steps(driver)} steps drives`);
+    const whose = () =>
+      driver === "you" ? "You drive"
+        : driver === "random" ? "Chance drives"
+          : `The network after ${steps(driver)} steps drives`;
     const worldWords = () =>
       Object.entries(world.physics).map(([name, knob]) => `${name} ${show(knob, physics[name])}`).join(", ");
     function sentence() {
       const strange = changed() && q[driver] ? ", in a world that it was not trained in" : "";
       if (ended) return `${whose()}${strange}. ${ended}, after ${count} steps.`;
       if (count === 0) return `${whose()}${strange}. A new episode.`;
-      const values = q[driver] ? ` It values ${[...q[driver](now)].map((value, i) => `${world.actions[i]} at ${number(value, 1)}`).join(", ")}.` : "";
-      return `${whose()}${strange}. Step ${count}: ${world.words(now)}.${values}`;
+      const start = `${whose()}${strange}. Step ${count}: ${world.words(now)}.`;
+      if (!q[driver]) return start;
+      const values = [...q[driver](now)].map((value, i) => `${world.actions[i]} at ${number(value, 1)}`);
+      return `${start} It values ${values.join(", ")}.`;
     }
     const clock = ticker(root, advance, () => driver !== "you"); // one's own hands are not kept waiting
 
     /* --- what became of the last episodes */
-    const bars = svg("svg", { class: "pg-bars", role: "img", "aria-label": "No episode is over yet.", viewBox: `0 0 ${BARS * 10} 60`, preserveAspectRatio: "none" });
-    const table = h("tbody");
-    const record_ = h("div", { class: "pg-tally", hidden: true },
-      h("p", { class: "pg-caption" }, `Steps of the last ${BARS} episodes (${world.sign > 0 ? "long" : "short"} is good); pale: the world was changed`),
+    const bars = svg("svg", {
+      ...{ class: "pg-bars", role: "img", "aria-label": "" },
+      ...{ viewBox: `0 0 ${BARS * 10} 60`, preserveAspectRatio: "none" },
+    });
+    const good = world.sign > 0 ? "long" : "short";
+    const body = h("tbody");
+    const book = h("div", { class: "pg-tally", hidden: true },
+      h("p", { class: "pg-caption" },
+        `Steps of the last ${BARS} episodes (${good} is good); pale: the world was changed`),
       bars,
       h("div", { class: "pg-scroll", tabindex: 0, role: "group", "aria-label": "All episodes so far" },
-        h("table", {}, h("thead", {}, h("tr", {}, ["Who drove", "In which world", "Episodes", "Mean return"].map((text) => h("th", { scope: "col" }, text)))), table)));
+        table(["Who drove", "In which world", "Episodes", "Mean return"], body)));
     function drawTally() {
-      record_.hidden = !tally.length;
+      book.hidden = false;
       const last = tally.slice(-BARS);
       bars.replaceChildren(...last.map((each, i) => {
         const tall = Math.max(1.5, (58 * each.steps) / world.limit);
-        return svg("rect", { x: i * 10 + 1, width: 8, y: 60 - tall, height: tall, class: `pg-bar-${colour[each.driver]}${each.changed ? " pg-pale" : ""}` });
+        const kind = `pg-bar-${colour[each.driver]} ${each.changed ? "pg-pale" : ""}`;
+        return svg("rect", { x: i * 10 + 1, width: 8, y: 60 - tall, height: tall, class: kind });
       }));
-      bars.setAttribute("aria-label", `Steps of the last episodes, oldest first: ${last.map((each) => each.steps).join(", ") || "none"}.`);
+      const said = last.map((each) => each.steps).join(", ");
+      bars.setAttribute("aria-label", `Steps of the last episodes, oldest first: ${said}.`);
       const groups = new Map();
       for (const each of tally) {
         const key = `${each.driver}|${each.world}`;
@@ -335,16 +356,25 @@
         groups.delete(key); // the newest last
         groups.set(key, { ...group, episodes: group.episodes + 1, sum: group.sum + world.sign * each.steps });
       }
-      table.replaceChildren(...[...groups.values()].reverse().slice(0, 8).map((group) =>
+      const newest = [...groups.values()].reverse().slice(0, 8);
+      body.replaceChildren(...newest.map((group) =>
         h("tr", {},
-          h("th", { scope: "row" }, svg("svg", { class: "pg-key", viewBox: "0 0 10 10", "aria-hidden": "true" },
-            svg("rect", { width: 10, height: 10, rx: 2, class: `pg-bar-${colour[group.driver]}${group.changed ? " pg-pale" : ""}` })), names[group.driver]),
-          h("td", {}, group.world), h("td", {}, String(group.episodes)), h("td", {}, number(group.sum / group.episodes, 1)))));
+          h("th", { scope: "row" },
+            swatch(colour[group.driver], group.changed ? "pg-pale" : ""), names[group.driver]),
+          h("td", {}, group.world),
+          h("td", {}, grouped(group.episodes)),
+          h("td", {}, number(group.sum / group.episodes, 1)))));
     }
 
     /* --- controls */
-    const run = button("Run", () => { clock.on = !clock.on; draw(); }, "pg-primary");
-    const anew = button("New episode", () => { fresh(); draw(); });
+    const run = button("Run", () => {
+      clock.on = !clock.on;
+      draw();
+    }, "pg-primary");
+    const anew = button("New episode", () => {
+      fresh();
+      draw();
+    });
     const many = button("Twenty at once", () => {
       for (let episode = 0; episode < 20; episode++) {
         fresh();
@@ -356,8 +386,13 @@
     const show = (knob, value) => `${number(value * (knob.shown || 1), knob.digits ?? 1)}${knob.unit}`;
     const knobs = Object.fromEntries(Object.entries(world.physics).map(([name, knob]) => [name,
       slider(knob.label, {
-        min: knob.min, max: knob.max, step: knob.step, value: physics[name], show: (value) => show(knob, value),
-        oninput: (value) => { physics[name] = value; fresh(); draw(); },
+        ...{ min: knob.min, max: knob.max, step: knob.step, value: physics[name] },
+        show: (value) => show(knob, value),
+        oninput: (value) => {
+          physics[name] = value;
+          fresh();
+          draw();
+        },
       })]));
     const back = button("As it was trained", () => {
       for (const name in usual) knobs[name].set((physics[name] = usual[name]));
@@ -365,7 +400,8 @@
       draw();
     });
     const speed = slider("Pace", {
-      min: 0, max: PACES.length - 1, step: 1, value: 2, show: (i) => `${PACES[i]} ×`, oninput: (i) => (pace = PACES[i]),
+      ...{ min: 0, max: PACES.length - 1, step: 1, value: 2, show: (i) => `${PACES[i]} ×` },
+      oninput: (i) => (pace = PACES[i]),
     });
     const push = (text, which, key) => {
       const node = button(text, () => {}, "pg-push");
@@ -401,18 +437,27 @@
       speed.set(PACES.indexOf(pace));
       fresh();
     }
-    const wheel = choice("Who drives?", drivers, driver, (name) => { took(name); draw(); });
+    const wheel = choice("Who drives?", drivers, driver, (name) => {
+      took(name);
+      draw();
+    });
 
     root.append(
-      h("div", { class: "pg-stage" }, wheel.node, canvas, pushes, h("div", { class: "pg-row" }, run, anew, many), state.node),
+      h("div", { class: "pg-stage" },
+        wheel.node, canvas, pushes, h("div", { class: "pg-row" }, run, anew, many), state.node),
       h("div", { class: "pg-controls" },
         h("div", { class: "pg-sliders" }, Object.values(knobs).map((knob) => knob.node), speed.node),
         h("div", { class: "pg-row" }, back)),
-      record_,
+      book,
     );
     took(driver);
     draw();
-    return { get tally() { return tally; }, get state() { return [...now]; } };
+    return {
+      tally,
+      get state() {
+        return [...now];
+      },
+    };
   };
 
   rlcourse.control = { CARTPOLE, MOUNTAINCAR, network, greedy, shelf };

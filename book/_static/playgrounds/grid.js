@@ -6,7 +6,7 @@
 "use strict";
 
 (() => {
-  const { h, svg, button, slider, choice, select, teller, ticker, calm, number } = rlcourse;
+  const { h, svg, button, slider, choice, select, teller, ticker, number, count } = rlcourse;
   const { generator, argmaxRandomTies } = rlcourse;
 
   /* --- the model -------------------------------------------------------------------------------- */
@@ -221,7 +221,10 @@
     island: ["The island", "S...H..G\n.##...#.\n.##.#...\n........"],
     lake: ["The frozen lake", "SFFF\nFHFH\nFFFH\nHFFG"],
     cliff: ["The cliff", "........\n........\n........\nSHHHHHHG"],
-    rooms: ["Four rooms", "S....#....\n.....#....\n..........\n.....#....\n##.###.###\n.....#....\n..........\n.....#...G"],
+    rooms: [
+      "Four rooms",
+      "S....#....\n.....#....\n..........\n.....#....\n##.###.###\n.....#....\n..........\n.....#...G",
+    ],
     empty: ["Open ground", "S.......\n........\n........\n........\n.......G"],
   };
   const METHODS = [
@@ -235,7 +238,10 @@
   const SAMPLED = ["td", "sarsa", "qlearning"];
   const BRUSHES = [[".", "Free"], ["#", "Wall"], ["G", "Goal"], ["H", "Pit"], ["R", "Reward"], ["S", "Start"]];
   const KINDS = { ".": "free", "#": "wall", G: "goal", H: "pit", S: "start" };
-  const KEYS = { ".": ".", " ": null, w: "#", "#": "#", g: "G", p: "H", h: "H", r: "R", s: "S", f: ".", delete: ".", backspace: "." };
+  const KEYS = {
+    ...{ w: "#", "#": "#", g: "G", p: "H", h: "H", r: "R", s: "S" },
+    ...{ f: ".", ".": ".", delete: ".", backspace: "." },
+  };
   const RATES = [1, 2, 4, 8, 15, 30, 60, 250, 1000, 5000];
 
   /* Arrows of a set of actions, one from tail to head or several out of the middle. */
@@ -260,7 +266,7 @@
       ),
     };
     let method = options.method || "values", brush = "#", painted = 0.5, rate = 4;
-    let map, extra, world, stream, values, table, latest, updates, over, rng, nodes = [], focus = 0;
+    let map, extra, world, stream, values, table, latest, updates, over, stuck, rng, nodes = [], focus = 0;
 
     /* The picture: one button-like cell a square, so that it reads aloud and takes the keyboard. */
     const board = h("div", {
@@ -277,10 +283,6 @@
     function load(text) {
       map = parse(text);
       extra = new Float64Array(map.cells.length);
-      for (const item of (options.rewards || "").split(";").filter(Boolean)) {
-        const [i, j, reward] = item.split(",").map(Number); // the preset's: row, column, reward
-        if (i < map.rows && j < map.columns) extra[i * map.columns + j] = reward;
-      }
       ground.style.setProperty("--rows", map.rows);
       ground.style.setProperty("--columns", map.columns);
       nodes = map.cells.map((_, s) => {
@@ -293,7 +295,7 @@
           svg("svg", { class: "pg-arrow", viewBox: "-12 -12 24 24", "aria-hidden": "true" }, path),
           value,
         );
-        return { node, path, value, mark, seen: "" };
+        return { node, path, value, mark, seen: "", arrows: [] };
       });
       board.replaceChildren(
         ...Array.from({ length: map.rows }, (_, i) =>
@@ -308,7 +310,7 @@
     /* The model anew, after a stroke of the brush or a slider: what has been learned stays. */
     function rebuild() {
       world = model(map, { ...settings, extra });
-      over = false;
+      over = stuck = false;
       if (SAMPLED.includes(method)) {
         world.terminal.forEach((end, s) => {
           if (end && method === "td") table[s] = 0;
@@ -336,7 +338,7 @@
 
     function one() {
       const { value, done } = stream.next();
-      if (done) over = true;
+      if (done) over = stuck = true; // it has no policy to begin with
       else {
         latest = value;
         updates += 1;
@@ -376,12 +378,15 @@
           if (known) arrows = [0, 1, 2, 3].filter((a) => q[s * A + a] >= top - 1e-12);
           if (arrows.length === 4) arrows = [];
         }
-        const shown = cell === "#" ? "" : cell === "G" ? signed(settings.goal) : cell === "H" ? signed(settings.hole) : number(v[s]);
+        const pays = { "#": "", G: signed(settings.goal), H: signed(settings.hole) };
+        const shown = pays[cell] ?? brief(v[s]);
         const coin = extra[s] && !end ? signed(extra[s]) : "";
         const key = `${cell}${shown}${arrows}${coin}${share.toFixed(3)}`;
         if (key === n.seen) return; // nothing to draw anew
         n.seen = key;
-        n.node.className = `pg-cell pg-${KINDS[cell]}${share < 0 ? " pg-negative" : ""}${coin ? " pg-coin" : ""}`;
+        n.node.className = `pg-cell pg-${KINDS[cell]}`;
+        n.node.classList.toggle("pg-negative", share < 0);
+        n.node.classList.toggle("pg-coin", coin !== "");
         n.node.style.setProperty("--share", Math.abs(share).toFixed(3));
         n.value.textContent = shown;
         n.mark.textContent = coin || (cell === "." || cell === "#" ? "" : cell === "H" ? "P" : cell);
@@ -401,34 +406,41 @@
       if (!clock.on) nodes.forEach((_, s) => describe(s));
       state.tell(sentence(v));
     }
+    const brief = (x) => number(x, Math.abs(x) < 9.995 ? 2 : Math.abs(x) < 99.95 ? 1 : 0);
     const signed = (x) => (x > 0 ? `+${+x.toFixed(2)}` : number(x, Number.isInteger(x) ? 0 : 2));
 
     function describe(s) {
       const n = nodes[s], cell = map.cells[s];
       const place = `row ${Math.floor(s / map.columns) + 1}, column ${(s % map.columns) + 1}`;
-      const worth = world.terminal[s] ? n.value.textContent && `pays ${n.value.textContent}` : `worth ${n.value.textContent}`;
-      const coin = extra[s] && !world.terminal[s] && `reward ${signed(extra[s])}`;
-      const way = n.arrows?.length && !world.terminal[s] && `best: ${n.arrows.map((a) => NAMES[a]).join(" or ")}`;
+      const shown = n.value.textContent, end = world.terminal[s];
+      const worth = end ? shown && `pays ${shown}` : `worth ${shown}`;
+      const coin = extra[s] && !end && `reward ${signed(extra[s])}`;
+      const way = n.arrows.length > 0 && `best: ${n.arrows.map((a) => NAMES[a]).join(" or ")}`;
       const text = [place, KINDS[cell], coin, worth, way].filter(Boolean).join(", ");
       if (n.node.getAttribute("aria-label") !== text) n.node.setAttribute("aria-label", text);
     }
 
+    const few = (x) => (x >= 1 || x === 0 ? number(x, 1) : String(+x.toPrecision(2)));
     function sentence(v) {
       const name = METHODS.find(([key]) => key === method)[1];
-      if (over && !latest) return `${name}: with a discount of 1, and a square from which no end can be reached, no policy has a value. Lower the discount or open a way.`;
+      if (stuck)
+        return `${name}: with a discount of 1, and a square from which no end can be reached, no policy has ` +
+          "a value. Lower the discount or open a way.";
       if (!latest) return `${name}. Nobody knows anything yet.`;
       const start = map.cells.indexOf("S");
       const there = start < 0 ? "" : ` The start is worth ${number(v[start], 3)}.`;
       if (SAMPLED.includes(method)) {
         const end = latest.over ? `, which ended with a return of ${number(latest.total)}` : "";
-        return `${name}: ${updates.toLocaleString("en")} steps, episode ${latest.episode.toLocaleString("en")}${end}.${there}`;
+        return `${name}: ${count(updates)} steps, episode ${count(latest.episode)}${end}.${there}`;
       }
       if (method === "policy") {
-        const tail = over ? "Nothing can be improved: it is optimal." : `${latest.changes} arrows can be improved.`;
+        const tail = over ? "Nothing can be improved: it is optimal."
+          : `${latest.changes} arrows can be improved.`;
         return `${name}: policy number ${updates}, evaluated exactly.${there} ${tail}`;
       }
-      const error = Number.isFinite(latest.error) ? ` Proven: no value is wrong by more than ${latest.error.toPrecision(2)}.` : "";
-      return `${name}: sweep ${updates.toLocaleString("en")}, largest change ${latest.change.toPrecision(2)}.${there}${over ? " Nothing moves any more." : error}`;
+      const proven = over ? " Nothing moves any more."
+        : Number.isFinite(latest.error) ? ` Proven: no value is wrong by more than ${few(latest.error)}.` : "";
+      return `${name}: sweep ${count(updates)}, largest change ${few(latest.change)}.${there}${proven}`;
     }
 
     /* --- painting */
@@ -532,8 +544,11 @@
       sampling();
       reset();
     });
-    const maps = select("Map", [...(options.map ? [["given", "This page's"]] : []), ...Object.entries(MAPS).map(([key, [name]]) => [key, name])],
-      options.map ? "given" : "island", (key) => load(key === "given" ? options.map : MAPS[key][1]));
+    const offered = Object.entries(MAPS).map(([key, [name]]) => [key, name]);
+    if (options.map) offered.unshift(["given", "This page's map"]);
+    const first = offered[0][0];
+    const textOf = (key) => (key === "given" ? options.map : MAPS[key][1]);
+    const maps = select("Map", offered, first, (key) => load(textOf(key)));
     function sampling() {
       alpha.node.hidden = !SAMPLED.includes(method);
       epsilon.node.hidden = !["sarsa", "qlearning"].includes(method);
@@ -549,6 +564,9 @@
         state.node),
       h("div", { class: "pg-controls" },
         brushes.node, rewards,
+        h("p", { class: "pg-caption" },
+          "By keyboard: arrows walk over the squares, space draws; or type W for a wall, G goal, P pit, " +
+            "R reward, S start, F free."),
         h("div", { class: "pg-sliders" },
           tune("Slip", "slip", 0, 1, 0.01).node,
           tune("Discount γ", "gamma", 0, 1, 0.01).node,
@@ -560,13 +578,14 @@
             tune("Every step", "step", -0.5, 0.5, 0.01, signed).node))),
     );
     sampling();
-    load(options.map || MAPS.island[1]);
+    load(textOf(first));
     return {
       get values() {
         return [...look().v];
       },
       get text() {
-        return Array.from({ length: map.rows }, (_, i) => map.cells.slice(i * map.columns, (i + 1) * map.columns).join("")).join("\n");
+        const rowOf = (_, i) => map.cells.slice(i * map.columns, (i + 1) * map.columns).join("");
+        return Array.from({ length: map.rows }, rowOf).join("\n");
       },
       get updates() {
         return updates;
