@@ -284,7 +284,19 @@ def test_the_grid_is_drawn_and_run_by_keyboard(play: Callable[[str], Any], tab: 
     assert tab.troubles() == {}
 
 
-def test_the_grid_is_drawn_with_mouse_and_finger(play: Callable[[str], Any]) -> None:
+def test_a_finger_draws_and_takes_away(browser: Any) -> None:
+    context = browser.new_context(viewport={"width": PHONE, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto((FOLDER / "grid.html").as_uri())
+    page.get_by_label("Pit", exact=True).first.check()
+    for square in (8, 9, 9, 10, 10):  # twice: free again, whatever was there
+        page.tap(f"[data-s='{square}']")
+    text = page.evaluate(f"{MOUNTED}.text")
+    assert text.splitlines()[1] == "H.....#."
+    context.close()
+
+
+def test_the_grid_is_drawn_with_a_mouse(play: Callable[[str], Any]) -> None:
     page = play("grid")
     cells = [page.locator(f"[data-s='{s}']").bounding_box() for s in (24, 26)]
     middle = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in cells]
@@ -803,6 +815,17 @@ def test_a_page_is_for_everybody(name: str, play: Callable[[str], Any], tab: Any
     assert state(page).strip()
     assert {theme: lines for theme, lines in found.items() if lines} == {}
     assert tab.troubles() == {}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_moves_before_it_is_asked_to(name: str, play: Callable[[str], Any]) -> None:
+    page = play(name)
+    frames = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(frames)  # laid out
+    first = page.locator(".pg").screenshot()
+    for _ in range(5):
+        page.evaluate(frames)
+    assert page.locator(".pg").screenshot() == first
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -54,7 +54,7 @@
     function fit() {
       width = Math.max(260, Math.min(640, picture.clientWidth || 640));
       picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-      axes.replaceChildren(axis(TOP, "objective"), axis(BOTTOM, "gradient in log π"));
+      axes.replaceChildren(axis(TOP, "objective"), axis(BOTTOM, "gradient: slope in log π"));
       draw();
     }
 
@@ -197,7 +197,7 @@
     const value = (name, label) => h("div", {}, h("dt", {}, label), (cells[name] = h("dd", {})));
     const facts = h("dl", { class: "pg-facts" },
       value("plain", "ρ Â"), value("clipped", "clip(ρ) Â"), value("objective", "the smaller"),
-      value("slope", "slope in ρ"), value("pull", "gradient in log π"));
+      value("slope", "slope in ρ"), value("pull", "slope in log π"));
     const situation = (label, ratio, advantage) =>
       button(label, () => {
         Object.assign(now, { ratio, advantage });

@@ -212,7 +212,7 @@
     if (q.early) drivers.push(["early", `After ${steps("early")} steps`]);
     if (q.trained) drivers.push(["trained", `After ${steps("trained")} steps`]);
     const names = Object.fromEntries(drivers);
-    const colour = { you: 3, random: 1, early: 5, trained: 0 };
+    const colour = { you: 3, random: 1, early: 2, trained: 0 };
 
     const usual = Object.fromEntries(Object.entries(world.physics).map(([name, knob]) => [name, knob.value]));
     const physics = { ...usual };
@@ -291,7 +291,7 @@
     function draw() {
       const share = rest > 0 || !clock.on ? 1 : Math.min(1, owed / world.tau);
       const shown = now.map((value, i) => before[i] + share * (value - before[i]));
-      if (width && colours.ink) {
+      if (height > 60 && colours.ink) { // laid out, and dressed
         g.clearRect(0, 0, width, height);
         world.draw(g, width, height, shown, clock.on && !rest ? action : null, physics, colours);
         g.fillStyle = colours.quiet;
