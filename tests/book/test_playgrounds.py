@@ -260,6 +260,7 @@ def test_the_pages_walk_follows_the_model(play: Callable[[str], Any]) -> None:
 
 def test_the_grid_is_drawn_and_run_by_keyboard(play: Callable[[str], Any], tab: Any) -> None:
     page = play("grid")
+    assert "best" not in page.locator("[data-s='6']").get_attribute("aria-label"), "no news yet"
     press(page, "Step", 14)
     (*_, sweep) = islice(value_iteration(grid(ISLAND, slip=0.2), 0.97), 14)
     assert_allclose(page.evaluate(f"{MOUNTED}.values"), sweep.values, atol=1e-9)
@@ -835,6 +836,8 @@ def test_the_button_changes_the_theme(name: str, play: Callable[[str], Any]) -> 
     press(page, "Switch to dark")
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    press(page, "Switch to light")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == before
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.js")), ids=lambda path: path.name)

@@ -54,7 +54,7 @@
     function fit() {
       width = Math.max(260, Math.min(640, picture.clientWidth || 640));
       picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-      axes.replaceChildren(axis(TOP, "objective"), axis(BOTTOM, "gradient: slope in log π"));
+      axes.replaceChildren(axis(TOP, "objective"), axis(BOTTOM, "slope in log π"));
       draw();
     }
 

@@ -257,11 +257,11 @@
     }
     const themes = document.querySelector("[data-theme-button]");
     if (themes) {
-      const label = () => `Switch to ${page.dataset.theme === "dark" ? "light" : "dark"}`;
-      const change = button(label(), () => {
-        page.dataset.theme = page.dataset.theme === "dark" ? "light" : "dark";
-        change.textContent = label();
-      });
+      const other = () => (page.dataset.theme === "dark" ? "light" : "dark");
+      const change = button("", () => (page.dataset.theme = other()));
+      const name = () => (change.textContent = `Switch to ${other()}`);
+      new MutationObserver(name).observe(page, { attributeFilter: ["data-theme"] });
+      name();
       themes.replaceChildren(change);
     }
   }

@@ -374,7 +374,7 @@
         let arrows = [];
         if (!end) {
           const top = best(q, s);
-          const known = row(q, s).some((x) => x !== 0);
+          const known = latest && row(q, s).some((x) => x !== 0); // no news yet, no arrow
           if (known) arrows = [0, 1, 2, 3].filter((a) => q[s * A + a] >= top - 1e-12);
           if (arrows.length === 4) arrows = [];
         }
