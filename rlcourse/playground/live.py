@@ -349,8 +349,17 @@ class Live:
         axes.plot(steps, self._recent(), color=COLOURS[1])
         for place, what in self.changes:
             axes.axvline(place, linestyle=":", linewidth=1.2, color="grey")
-            axes.annotate(what, (place, 1.0), xycoords=("data", "axes fraction"), fontsize=8,
-                          rotation=90, ha="right", va="top")  # fmt: skip
+            axes.annotate(
+                what,
+                (place, 1.0),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, 0),
+                textcoords="offset points",
+                fontsize=9,
+                rotation=90,
+                ha="left",
+                va="top",
+            )
         # The first fumbling may be a hundred times as deep as all that follows.
         low, high = np.quantile(returns, 0.1), returns.max()
         margin = 0.08 * (high - low) or 1.0
@@ -409,7 +418,7 @@ class _Field(NamedTuple):
     wide: bool
 
 
-def _layout(agent: bool, field: _Field | None) -> list[list[str]]:
+def _layout(agent: bool, field: _Field | None) -> list[Any]:
     """Which picture stands where."""
     top = ["returns", "agent" if agent else "returns"]
     if field is None:

@@ -97,6 +97,12 @@ EXERCISES = {
     "ex-choose-profile": "choosing/profile",
     "ex-choose-price": "choosing/price",
     "ex-choose-hunt": "choosing/hunt",
+    "ex-play-by-hand": "playground/by-hand",
+    "ex-play-paired": "playground/paired",
+    "ex-play-trend": "playground/trend",
+    "ex-play-honest": "playground/honest",
+    "ex-play-world": "playground/world",
+    "ex-play-hunt": "playground/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -113,6 +119,7 @@ ALGORITHMS = {
     "alg-a3c": "stretch",
     "alg-ppo": "update",
     "alg-sac": "update",
+    "alg-play-paired": "play_episode",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
