@@ -345,7 +345,7 @@ class Live:
 
     def _draw_returns(self, axes: Any) -> None:
         steps, returns = np.array(self.points).T
-        axes.plot(steps, returns, ".", markersize=3, alpha=0.4, color=COLOURS[0])
+        axes.plot(steps, returns, "o", markersize=3, alpha=0.5, color=COLOURS[0])
         axes.plot(steps, self._recent(), color=COLOURS[1])
         for place, what in self.changes:
             axes.axvline(place, linestyle=":", linewidth=1.2, color="grey")
