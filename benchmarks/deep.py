@@ -177,7 +177,7 @@ ACROBOT_DQN = dqn.Config(
     hidden=(256, 256),
 )
 PENDULUM_SAC = sac.Config(
-    steps=8_000,
+    steps=6_000,
     num_envs=1,
     batch_size=256,
     replay_size=100_000,

@@ -179,6 +179,12 @@ class Plain:
         answers = _folded("Answers, with reasons", "\n".join(answered))
         return f"**Quiz.** {title}\n\n" + "\n".join(asked) + f"\n\n{answers}"
 
+    def _write_playground(self, title: str, body: str) -> str:
+        page = self.names.titles.get(self.docname, self.docname)
+        return _quoted(
+            f"**Playground.** In the book, the page *{page}* has something to play with here."
+        )
+
     def _write_exercise(self, title: str, body: str) -> str:
         return f"### Exercise: {title}\n\n{self.markdown(body)}"
 

@@ -1,4 +1,4 @@
-"""What this book adds to Sphinx: executed notebooks, questions, tested equations, measured numbers.
+"""What this book adds to Sphinx: executed notebooks, questions, playgrounds, tested equations, measured numbers.
 
 Three modules, read in this order: `rlbook` (what authors write in a chapter), `rlbook_tested` (what
 binds equations to tests, and the live tables of "How this book is tested") and `rlbook_site` (what
@@ -7,17 +7,19 @@ makes the built pages work without network and for every reader).
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from string import ascii_lowercase
-from typing import Any
+from typing import Any, ClassVar
 
 import notebooks
 import rlbook_site
 import rlbook_tested
 from docutils import nodes
+from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from rlbook_tested import warn
 from sphinx.addnodes import pending_xref
@@ -27,6 +29,8 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from rlcourse import evidence
+from rlcourse.errors import CourseError
+from rlcourse.mdp import parse_map
 
 WORDS_A_MINUTE = 180  # prose with mathematics in it is read slower than a novel
 
@@ -205,6 +209,92 @@ def depart_reason(self: Any, node: ReasonNode) -> None:
     self.body.append("</div></div>\n")
 
 
+# --- playgrounds ----------------------------------------------------------------------------------
+
+# Of each: what a reader is told it is, its scripts beside `common.js`, and the presets that a chapter may choose.
+PLAYGROUNDS: dict[str, tuple[str, list[str], str]] = {
+    "grid": (
+        "the grid",
+        ["grid.js"],
+        "method slip gamma goal hole step alpha epsilon seed",  # and the map, as the content
+    ),
+    "clip": ("the clip", ["clip.js"], "ratio advantage clip"),
+    "cartpole": (
+        "the cart and the pole",
+        ["control.js", "policies/cartpole.js"],
+        "driver gravity length force seed",
+    ),
+    "mountaincar": (
+        "the car in the valley",
+        ["control.js", "policies/mountaincar.js"],
+        "driver gravity force seed",
+    ),
+    "bandit": ("the bandit", ["bandit.js"], "arms epsilon seed"),
+}
+
+
+class PlaygroundNode(nodes.General, nodes.Element):
+    """A place on the page that a script of `_static/playgrounds` fills."""
+
+
+class Playground(SphinxDirective):
+    """One of :data:`PLAYGROUNDS`, with its presets as options; a grid's content is its map."""
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar = {
+        name: directives.unchanged_required
+        for _, _, presets in PLAYGROUNDS.values()
+        for name in presets.split()
+    }
+
+    def run(self) -> list[nodes.Node]:
+        name, presets = self.arguments[0], dict(self.options)
+        location = self.get_location()
+        if name not in PLAYGROUNDS:
+            warn("playground", f"no playground {name!r}: {', '.join(PLAYGROUNDS)}", location)
+            return []
+        known = PLAYGROUNDS[name][2].split()
+        for option in presets.keys() - set(known):
+            warn("playground", f"{name} has no {option!r}: {', '.join(known)}", location)
+        if self.content and name == "grid":
+            presets["map"] = "\n".join(self.content)
+            try:
+                parse_map(presets["map"])
+            except CourseError as error:
+                warn("playground", str(error), location)
+        elif self.content:
+            warn("playground", f"{name} takes no content", location)
+        return [PlaygroundNode(name=name, presets=presets)]
+
+
+def visit_playground(self: Any, node: PlaygroundNode) -> None:
+    title = PLAYGROUNDS[node["name"]][0]
+    presets = html.escape(json.dumps(node["presets"]))
+    self.body.append(
+        f'<section class="rl-playground" data-playground="{node["name"]}"'
+        f' data-options="{presets}" aria-label="Playground: {title}">'
+        f"<p>Here stands a playground, {title}. It needs JavaScript.</p>"
+    )
+
+
+def depart_playground(self: Any, node: PlaygroundNode) -> None:
+    self.body.append("</section>\n")
+
+
+def load_playgrounds(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Scripts and style, on the pages that have a playground."""
+    names = [node["name"] for node in doctree.findall(PlaygroundNode)] if doctree else []
+    if not names:
+        return
+    app.add_css_file("playgrounds/playground.css")
+    scripts = ["common.js", *(script for name in names for script in PLAYGROUNDS[name][1])]
+    for script in dict.fromkeys(scripts):
+        app.add_js_file(f"playgrounds/{script}", loading_method="defer")
+
+
 # --- the head of a chapter ------------------------------------------------------------------------
 
 
@@ -313,6 +403,7 @@ def leave_number(app: Sphinx, env: BuildEnvironment, node: nodes.Element, text: 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("predict", Question)
     app.add_directive("quiz", Quiz)
+    app.add_directive("playground", Playground)
     app.add_directive("chapter-head", ChapterHead)
     app.add_role("result", Result())
     for node, visit, depart in [
@@ -321,12 +412,14 @@ def setup(app: Sphinx) -> dict[str, Any]:
         (OptionNode, visit_option, depart_option),
         (LabelNode, visit_label, depart_label),
         (ReasonNode, visit_reason, depart_reason),
+        (PlaygroundNode, visit_playground, depart_playground),
         (HeadNode, visit_head, depart_head),
     ]:
         app.add_node(node, html=(visit, depart))
     app.connect("source-read", hand_over_executed, priority=100)
     app.connect("doctree-read", fill_chapter_heads)
     app.connect("missing-reference", leave_number)
+    app.connect("html-page-context", load_playgrounds)
     rlbook_tested.setup(app)
     rlbook_site.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

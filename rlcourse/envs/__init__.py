@@ -6,7 +6,8 @@ other worlds of this folder with Gymnasium.
 
 import gymnasium as gym
 
-import rlcourse.envs.heating  # noqa: F401  (registers itself)
+import rlcourse.envs.heating
+import rlcourse.envs.rewards  # noqa: F401  (both register themselves)
 from rlcourse.envs.probes import PROBES
 
 gym.register("rlcourse/Grid-v0", "rlcourse.envs.grid:GridEnv", max_episode_steps=200)

@@ -103,6 +103,12 @@ EXERCISES = {
     "ex-play-honest": "playground/honest",
     "ex-play-world": "playground/world",
     "ex-play-hunt": "playground/hunt",
+    "ex-rewards-by-hand": "rewards/by-hand",
+    "ex-rewards-bonus": "rewards/bonus",
+    "ex-rewards-luck": "rewards/luck",
+    "ex-rewards-honest": "rewards/honest",
+    "ex-rewards-race": "rewards/race",
+    "ex-rewards-hunt": "rewards/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -120,6 +126,7 @@ ALGORITHMS = {
     "alg-ppo": "update",
     "alg-sac": "update",
     "alg-play-paired": "play_episode",
+    "alg-shaping": "step",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}

@@ -237,6 +237,11 @@ def converter(tmp_path: Path) -> object:
             "- *0*: No, $x$.\n- *40*: Yes.\n\n</details>",
         ),
         (
+            ":::{playground} grid\n:slip: 0.2\n\nS.G\n:::\nAfter.",
+            "> **Playground.** In the book, the page *book/part/this* has something to play with "
+            "here.\n\nAfter.",
+        ),
+        (
             ":::{quiz} Which?\n- [ ] a :: no\n- [x] {eq}`eq-a` :: yes\n:::",
             "**Quiz.** Which?\n\n- (a) a\n- (b) (3)\n\n"
             "<details>\n<summary>Answers, with reasons</summary>\n\n"

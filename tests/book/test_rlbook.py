@@ -238,6 +238,47 @@ def test_a_question_that_is_not_one_is_a_warning(book: Book, body: str, complain
     assert complaint in book.warnings
 
 
+# --- playgrounds ----------------------------------------------------------------------------------
+
+
+def test_a_playground_brings_its_presets_and_its_scripts(book: Book) -> None:
+    page = book.build(
+        index="# One\n\n:::{playground} grid\n:slip: 0.2\n:method: sarsa\n\nS..\n.#G\n:::\n\n"
+        ":::{playground} cartpole\n:::\n\n```{toctree}\nplain\n```\n",
+        plain="# Two\n",
+    )
+    assert book.warnings == ""
+    grid, cart = page.select("[data-playground]")
+    assert json.loads(grid["data-options"]) == {
+        **{"slip": "0.2", "method": "sarsa"},
+        "map": "S..\n.#G",
+    }
+    assert cart["data-playground"] == "cartpole" and cart["data-options"] == "{}"
+    assert "needs JavaScript" in grid.get_text()
+    out = book.folder / "_build" / "html"
+    scripts = [tag for tag in page.select("script[src]") if "playgrounds/" in tag["src"]]
+    names = [tag["src"].partition("playgrounds/")[2].partition("?")[0] for tag in scripts]
+    assert names == ["common.js", "grid.js", "control.js", "policies/cartpole.js"]
+    assert all(tag.has_attr("defer") for tag in scripts), "they run in this order, after the page"
+    for name in (*names, "playground.css", "grid.html", "cartpole.html"):
+        assert (out / "_static" / "playgrounds" / name).exists()
+    assert "playgrounds/" not in (out / "plain.html").read_text("utf-8"), "on other pages nothing"
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (":::{playground} chess\n:::", "no playground 'chess': grid, clip"),
+        (":::{playground} clip\n:slip: 0.2\n:::", "clip has no 'slip': ratio, advantage, clip"),
+        (":::{playground} clip\n\nS.G\n:::", "clip takes no content"),
+        (":::{playground} grid\n\nS..\n:::", "map: no goal"),
+    ],
+)
+def test_a_playground_that_is_not_one_is_a_warning(book: Book, body: str, complaint: str) -> None:
+    book.build(index=f"# One\n\n{body}\n")
+    assert complaint in book.warnings
+
+
 # --- executed notebooks ---------------------------------------------------------------------------
 
 
