@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import gymnasium as gym
 import numpy as np
@@ -17,7 +18,7 @@ from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
 from rlcourse.seeding import streams
 
-__all__ = ["play_in_window", "record"]
+__all__ = ["as_gif", "drawable", "moments", "play_in_window", "record"]
 
 WIDTH = 300  # pixels of a recorded picture, about
 FRAMES = 600  # at most: some twenty seconds
@@ -38,7 +39,7 @@ def record(
         raise InvalidArgumentError(f"path = {path}: must end in .gif")
     if not path.parent.is_dir():
         raise InvalidArgumentError(f"path = {path}: its folder does not exist")
-    env = _drawable(env_id, "rgb_array", options)
+    env = drawable(env_id, "rgb_array", options)
     frames: list[Image.Image] = []
 
     def look() -> None:
@@ -46,12 +47,46 @@ def record(
             frames.append(_picture(env.render()))
 
     returns = _play(policy, env, episodes, seed, look)
-    fps = min(float(env.metadata.get("render_fps", 10)), 50.0)  # a GIF's shortest delay
     with replace_file(path) as file:
-        frames[0].save(
-            file, "GIF", save_all=True, append_images=frames[1:], duration=1000 / fps, loop=0
-        )
+        as_gif(file, frames, float(env.metadata.get("render_fps", 10)))
     return returns
+
+
+def as_gif(file: IO[bytes], frames: list[Image.Image], fps: float) -> None:
+    """Write pictures as an animated GIF, at most fifty a second: it knows no shorter delay."""
+    delay = 1000 / min(fps, 50.0)
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=delay, loop=0)
+
+
+def moments(
+    policy: Policy, env: gym.Env[Any, Any], *, seed: int = 0, frames: int = 40
+) -> tuple[list[Image.Image], list[Any], float]:
+    """One whole episode in few pictures: ``(pictures, observations, return)``.
+
+    The episode is played twice, for only after the first time is it known which of its steps to draw. A world
+    that was not made with ``rgb_array`` gives no pictures.
+
+    >>> pictures, seen, total = moments(lambda obs: np.ones(1, int), drawable("CartPole-v1", "rgb_array", {}))
+    >>> len(pictures) == len(seen) == total + 1
+    True
+    """
+    obs, _ = env.reset(seed=seed)
+    seen, actions, total, over = [obs], [], 0.0, False
+    while not over:
+        actions.append(policy(np.asarray(obs)[None])[0])
+        obs, reward, terminated, truncated, _ = env.step(actions[-1])
+        seen.append(obs)
+        total, over = total + float(reward), terminated or truncated
+    if env.render_mode != "rgb_array":
+        return [], seen, total
+    every = math.ceil(len(seen) / frames)
+    env.reset(seed=seed)
+    pictures = [_picture(env.render())]
+    for step, action in enumerate(actions, 1):
+        env.step(action)
+        if step % every == 0 or step == len(actions):
+            pictures.append(_picture(env.render()))
+    return pictures, seen, total
 
 
 def play_in_window(
@@ -62,10 +97,15 @@ def play_in_window(
     Raises:
         CourseError: there is no screen, or the environment cannot draw itself.
     """
-    return _play(policy, _drawable(env_id, "human", options), episodes, seed, lambda: None)
+    return _play(policy, drawable(env_id, "human", options), episodes, seed, lambda: None)
 
 
-def _drawable(env_id: str, mode: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
+def drawable(env_id: str, mode: str, options: dict[str, Any]) -> gym.Env[Any, Any]:
+    """A world that draws itself, into arrays (``rgb_array``) or into a window (``human``).
+
+    Raises:
+        CourseError: it cannot.
+    """
     if mode == "rgb_array":  # no screen is needed, and none is looked for
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     modes = make(env_id, **options).metadata.get("render_modes", [])

@@ -97,6 +97,12 @@ EXERCISES = {
     "ex-choose-profile": "choosing/profile",
     "ex-choose-price": "choosing/price",
     "ex-choose-hunt": "choosing/hunt",
+    "ex-play-by-hand": "playground/by-hand",
+    "ex-play-paired": "playground/paired",
+    "ex-play-trend": "playground/trend",
+    "ex-play-honest": "playground/honest",
+    "ex-play-world": "playground/world",
+    "ex-play-hunt": "playground/hunt",
     "ex-rewards-by-hand": "rewards/by-hand",
     "ex-rewards-bonus": "rewards/bonus",
     "ex-rewards-luck": "rewards/luck",
@@ -119,6 +125,7 @@ ALGORITHMS = {
     "alg-a3c": "stretch",
     "alg-ppo": "update",
     "alg-sac": "update",
+    "alg-play-paired": "play_episode",
     "alg-shaping": "step",
 }
 # label -> the work that proves it
