@@ -19,13 +19,13 @@ from rlcourse.labs import (
 
 @exercise("choosing/duels")
 def _duels(answer: Any) -> str:
-    """``answer``: P(X > Y), P(Y > X), difference of means; X is 3, 5, 8 and Y is 3, 4, 9."""
+    """``answer``: P(X > Y), P(Y > X), difference of means; X is 3, 5, 8 and Y is 3, 4, 12."""
     expect_by_hand(
         answer,
         (
             (0.5, "the probability of improvement of X", "the tie of 3 and 3, which counts half"),
             (0.5, "that of Y over X", "what the two of them add up to"),
-            (0.0, "the difference of the means", "both sums"),
+            (-1.0, "the difference of the means", "both sums, and whose comes first"),
         ),
         tolerance=1e-3,
     )
@@ -105,9 +105,9 @@ def _hunt(answer: Any) -> str:
     """``answer(module)``: whether ties are counted as wins."""
     expect_detector(
         answer,
-        buggy=hunt("ties-are-wins"),
+        buggy=hunt("improvement-of-everybody"),
         sound=statistics,
-        other=hunt("iqm-of-the-lower-half"),
-        but="its interquartile mean is wrong, its duels are fair",
+        other=hunt("improvement-of-nobody"),
+        but="it gives too little to both sides, not too much",
     )
     return "right: an agent does not beat its twin in more than half of all duels."

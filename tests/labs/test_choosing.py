@@ -73,12 +73,16 @@ def the_last_of_equals(steps: Any, seconds: Any, prices: Any) -> Any:
 
 
 def any_wrong_statistic(module: Any) -> bool:
+    return bool(module.probability_of_improvement([1.0], [1.0]) != 0.5)
+
+
+def looks_at_the_iqm(module: Any) -> bool:
     return bool(module.iqm([0.0, 1.0, 2.0, 9.0]) != 1.5)
 
 
 WRONG: list[tuple[str, Any, str]] = [
-    ("duels", [4 / 9, 0.5, 0.0], "the probability of improvement of X"),
-    ("duels", [0.5, 4 / 9, 0.0], "that of Y over X"),
+    ("duels", [4 / 9, 0.5, -1.0], "the probability of improvement of X"),
+    ("duels", [0.5, 4 / 9, -1.0], "that of Y over X"),
     ("duels", [0.5, 0.5, 1.0], "the difference of the means"),
     ("duels", [0.5, 0.5], "expected 3 numbers"),
     ("normalise", from_zero, "random play"),
@@ -98,7 +102,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("price", the_last_of_equals, "the first of them"),
     ("hunt", lambda module: True, "accused"),
     ("hunt", lambda module: False, "let the bug pass"),
-    ("hunt", any_wrong_statistic, "let the bug pass"),
+    ("hunt", any_wrong_statistic, "too little to both sides"),
+    ("hunt", looks_at_the_iqm, "let the bug pass"),
 ]
 
 
@@ -119,7 +124,7 @@ def test_other_roads_to_a_right_answer_pass() -> None:
 
     def by_the_twins_sum(module: Any) -> bool:
         p = module.probability_of_improvement
-        return bool(abs(p([1, 1, 2], [1, 2, 2]) + p([1, 2, 2], [1, 1, 2]) - 1) > 1e-12)
+        return bool(p([1, 1, 2], [1, 2, 2]) + p([1, 2, 2], [1, 1, 2]) > 1 + 1e-12)
 
     for name, answer in (("profile", counted), ("hunt", by_the_twins_sum)):
         passed, message = verdict(f"choosing/{name}", answer)
@@ -127,7 +132,7 @@ def test_other_roads_to_a_right_answer_pass() -> None:
 
 
 def test_the_colleagues_module_differs_only_in_ties() -> None:
-    colleague = rlcourse.labs.choosing.hunt("ties-are-wins")
+    colleague = rlcourse.labs.choosing.hunt("improvement-of-everybody")
     p, q = colleague.probability_of_improvement, statistics.probability_of_improvement
     assert p([1.0, 5.0], [2.0, 3.0]) == q([1.0, 5.0], [2.0, 3.0]) == 0.5
     assert (p([1.0], [1.0]), q([1.0], [1.0])) == (1.0, 0.5)
