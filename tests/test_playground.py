@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -19,9 +19,11 @@ from rlcourse.cli import main
 from rlcourse.envs.vector import make
 from rlcourse.errors import CourseError, InvalidArgumentError, UnknownEnvironmentError
 from rlcourse.evaluation import play
-from rlcourse.playground.policies import heuristic, load_policy, random_policy
-from rlcourse.playground.results import Results, read
-from rlcourse.playground.run import FRAMES, episode_seeds, open_env, run
+from rlcourse.playground import policies as policies_module
+from rlcourse.playground import run as run_module
+from rlcourse.playground.policies import from_module, heuristic, load_policy, random_policy
+from rlcourse.playground.results import Results, read, write
+from rlcourse.playground.run import FRAMES, Recorder, episode_seeds, open_env, run
 
 MINE = '''
 import gymnasium as gym
@@ -282,6 +284,23 @@ def test_what_no_file_could_hold_is_not_recorded(mine: str) -> None:
     assert len(pair.episodes) == 2 and not pair.recordings
 
 
+def test_of_what_no_file_could_hold_nothing_is_kept() -> None:
+    class Wide(gym.Env[Any, Any]):
+        render_mode = None
+
+    recorder = Recorder(Wide())
+    for step in range(5):
+        recorder.see(step, np.zeros(65), 0.0, 0)
+        assert not recorder.moments
+    assert recorder.recording(0) is None
+    recorder, obs = Recorder(Wide()), np.zeros(64)
+    for step in range(2):
+        obs += step  # a world that writes into what it has shown
+        recorder.see(step, obs, 0.0, 0)
+    found = recorder.recording(0)
+    assert found and [frame[63] for frame in found.frames] == [0.0, 1.0]
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
@@ -370,6 +389,112 @@ def test_a_wrong_call_plays_nothing(
     with pytest.raises(error, match=message):
         run(named(environments), named(policies), on_episode=lambda *e: played.append(e), **options)
     assert not played
+
+
+def test_an_edited_file_is_read_again(here: Path) -> None:
+    folder = here / "files"
+    folder.mkdir()
+    sys.path.insert(0, str(folder))
+    for place in (here, folder):
+        name = f"edited_{here.name}_in_{place.name}".replace("-", "_")
+        file = place / f"{name}.py"
+        for text, said in (("1", 1), ("22", 22)):
+            file.write_text(f"def f(): return {text}")
+            assert from_module(f"{name}:f")() == said
+        file.write_text("def another(): return 1")
+        with pytest.raises(InvalidArgumentError, match="has no 'f'"):
+            from_module(f"{name}:f")
+    assert from_module("rlcourse.errors:CourseError") is CourseError
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "message"),
+    [
+        ("def f(:", SyntaxError, "cannot import '{name}' .SyntaxError: "),
+        ("import math\nmath.no_such", AttributeError, "cannot import '{name}' .AttributeError: .*no_such"),
+        ("raise OSError('two\\nlines')", OSError, "cannot import '{name}' .OSError: two lines"),
+    ],
+)  # fmt: skip
+def test_what_a_module_raises_is_told_with_its_cause(
+    here: Path, text: str, cause: type[Exception], message: str
+) -> None:
+    name = f"faulty_{here.name}".replace("-", "_")
+    (here / f"{name}.py").write_text(text)
+    with pytest.raises(InvalidArgumentError, match=message.format(name=name)) as found:
+        from_module(f"{name}:f")
+    assert isinstance(found.value.__cause__, cause)
+    with pytest.raises(InvalidArgumentError, match=r"cannot import '\.relative'"):
+        from_module(".relative:f")
+
+
+class Closing(gym.Wrapper[Any, Any, Any, Any]):
+    """Keeps which worlds are open."""
+
+    open: ClassVar[set[int]] = set()
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.open.add(id(self))
+
+    def close(self) -> None:
+        self.open.discard(id(self))
+        super().close()
+
+
+def test_every_world_is_closed(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
+    opened: list[gym.Env[Any, Any]] = []
+
+    def watched(name: str, **options: Any) -> gym.Env[Any, Any]:
+        opened.append(Closing(make(name, **options)))
+        return opened[-1]
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "make", watched)
+    monkeypatch.setattr(policies_module, "make", watched)
+    run(["CartPole-v1", "FrozenLake-v1"], ["random"], episodes=1)
+    assert len(opened) == 3 and not Closing.open
+    assert not run(["CartPole-v1"], ["random"], on_episode=interrupt).complete
+    assert len(opened) == 4 and not Closing.open
+    with pytest.raises(UnknownEnvironmentError):
+        run(["CartPole-v1", "CartPool-v1"], ["random"])
+    assert len(opened) == 5 and not Closing.open
+    config = dqn.Config(steps=256, hidden=(8,), learning_starts=64, checkpoint_every=256)
+    dqn.train(config, 3, on_checkpoint=lambda kept: checkpoint.save(Path("a.safetensors"), kept))
+    run(["CartPole-v1"], ["a.safetensors"], episodes=1)
+    assert len(opened) == 7 and not Closing.open
+
+
+def test_whenever_ctrl_c_comes_the_file_can_be_read(here: Path) -> None:
+    """It is pressed at each line of ``run`` in turn, until a run gets through."""
+    before, cuts = sys.gettrace(), 0
+    for moment in range(1000):
+        left = moment
+
+        def trace(frame: Any, event: str, _: Any) -> Any:
+            nonlocal left
+            if frame.f_code is not run.__code__:
+                return None
+            if event == "line":
+                left -= 1
+                if left < 0:
+                    raise KeyboardInterrupt
+            return trace
+
+        sys.settrace(trace)
+        try:
+            results = run(["FrozenLake-v1"], ["random"], episodes=2)
+        except KeyboardInterrupt:  # before or after the playing itself
+            continue
+        finally:
+            sys.settrace(before)
+        write(results, Path("r.json"))
+        assert read(Path("r.json")).complete == results.complete
+        cuts += not results.complete
+        if results.complete:
+            break
+    assert results.complete and cuts > 20
 
 
 # --- typed in -------------------------------------------------------------------------------------

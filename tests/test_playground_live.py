@@ -213,6 +213,102 @@ def test_what_a_run_raises_is_told_and_raised_by_wait(monkeypatch: pytest.Monkey
     assert run.state == "failed"
 
 
+def test_a_run_is_trained_once() -> None:
+    run = Live("q_learning", CLIFF, seed=0, pictures=1)
+    run.train()
+    for again in (run.train, run.start):
+        with pytest.raises(CourseError, match="this run is finished; a run is trained once"):
+            again()
+    unwanted = Live("q_learning", CLIFF, seed=0, pictures=1)
+    closed = watch_closing(unwanted)
+    unwanted.close()
+    assert unwanted.state == "closed" and closed == [True]
+    with pytest.raises(CourseError, match="this run is closed"):
+        unwanted.start()
+
+
+def watch_closing(run: Live) -> list[bool]:
+    """Gets an entry when the stage is closed."""
+    closed, close = [], run.stage.close
+    run.stage.close = lambda: (closed.append(True), close())  # type: ignore
+    return closed
+
+
+def test_what_fails_before_the_first_step_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Live("q_learning", CLIFF, seed=0, pictures=1)
+    closed = watch_closing(run)
+
+    def faulty(*_: Any, **__: Any) -> None:
+        raise gym.error.Error("no more names")
+
+    monkeypatch.setattr(gym, "register", faulty)
+    run.start()
+    with pytest.raises(gym.error.Error, match="no more names"):
+        run.wait()
+    assert run.state == "failed" and closed == [True]
+
+
+def test_an_interrupt_of_a_run_without_a_thread_closes_it() -> None:
+    run = Live("q_learning", CLIFF, seed=0, pictures=1)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    run.learn = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        run.train()
+    assert run.state == "closed"
+
+
+class Endless(gym.Env[int, int]):
+    """No episode ends, and the world says when the first step is made."""
+
+    observation_space = gym.spaces.Discrete(2)
+    action_space = gym.spaces.Discrete(2)
+    stepped = threading.Event()
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        return 0, {}
+
+    def step(self, action: int) -> Any:
+        self.stepped.set()
+        return 0, 0.0, False, False, {}
+
+
+def test_close_needs_no_end_of_an_episode() -> None:
+    gym.register("rlcourse/Endless-v0", Endless)
+    try:
+        run = Live("q_learning", {"env_id": "rlcourse/Endless-v0", "steps": 10**12}, 0, 1)
+        run.start()
+        wait_for(Endless.stepped)
+        closing = threading.Thread(target=run.close, daemon=True)
+        closing.start()
+        closing.join(60)
+        assert not closing.is_alive() and run.state == "closed"
+    finally:
+        del gym.registry["rlcourse/Endless-v0"]
+
+
+def test_two_runs_draw_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, show = threading.Lock(), module.show_figure
+    together = []
+
+    def alone(*arguments: Any) -> Any:
+        together.append(not busy.acquire(blocking=False))
+        picture = show(*arguments)
+        if not together[-1]:
+            busy.release()
+        return picture
+
+    monkeypatch.setattr(module, "show_figure", alone)
+    runs = [Live("q_learning", CLIFF | {"steps": 1000}, seed, pictures=20) for seed in (0, 1)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.wait()
+    assert len(together) > 4 and not any(together)
+
+
 # --- the panel ------------------------------------------------------------------------------------
 
 
@@ -312,6 +408,47 @@ def test_on_a_static_page_a_slider_moves_through_the_whole_run(
     run.train()
     assert [picture.alt for picture in page.frames.values()] == [p.alt for _, p in run.pictures]
     assert page._repr_html_().count('data-frame="') == len(run.pictures) >= 3
+
+
+def test_a_static_page_hides_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RLCOURSE_STATIC", "1")
+    look = Live._look
+
+    def faulty(run: Live, steps: int, row: dict[str, float], learned: Any) -> None:
+        look(run, steps, row, learned)
+        if len(run.pictures) == 2:
+            raise CourseError("loss = nan")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Live, "_look", faulty)
+        with pytest.raises(CourseError, match="loss = nan"):
+            live("q_learning", pictures=5, **CLIFF)  # type: ignore[arg-type]
+    with pytest.raises(CourseError, match="no episode has ended within 1 steps"):
+        live("q_learning", **CLIFF | {"steps": 1})  # type: ignore[arg-type]
+
+
+def test_more_pictures_than_a_slider_has_room_for_are_not_even_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RLCOURSE_STATIC", "1")
+    trained: list[bool] = []
+    monkeypatch.setattr(Live, "train", lambda run: trained.append(True))
+    with pytest.raises(InvalidArgumentError, match="pictures = 60: must be less than 60"):
+        live("q_learning", pictures=60, **CLIFF)  # type: ignore[arg-type]
+    assert not trained
+
+
+@pytest.mark.parametrize("static", ["", "1"])
+def test_a_call_that_is_refused_leaves_no_world_open(
+    monkeypatch: pytest.MonkeyPatch, static: str
+) -> None:
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setenv("RLCOURSE_STATIC", static)
+    closed: list[str] = []
+    monkeypatch.setattr(module._Closable, "close", lambda env: closed.append(env.run.state))
+    with pytest.raises(InvalidArgumentError, match="scale = nan"):
+        live("q_learning", scale=float("nan"), **CLIFF)  # type: ignore[arg-type]
+    assert closed == ["ready"]
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -283,3 +284,22 @@ def test_a_recordings_text_survives_the_file(tmp_path: Path) -> None:
     versions = dict.fromkeys(("rlcourse", "gymnasium", "numpy"), "1")
     write(Results(["W"], ["p"], 1, 0, [pair], [], True, versions), tmp_path / "r.json")
     assert read(tmp_path / "r.json").pairs[0].recordings[0].frames == [text, text]
+
+
+def test_what_does_not_belong_together_is_not_written(
+    played: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = played.pairs[0]
+    [first, *_] = pair.recordings
+    path = tmp_path / "r.json"
+    for pairs, message in (
+        ([pair, pair], "a second time"),
+        ([replace(pair, recordings=[replace(first, episode=3)])], "there is no episode 3"),
+        ([replace(pair, recordings=[replace(first, steps=[0])])], "differ in length"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=message):
+            write(replace(played, pairs=pairs), path)
+    monkeypatch.setattr(module, "LARGEST", 1000)
+    with pytest.raises(InvalidArgumentError, match="must fit into"):
+        write(played, path)
+    assert [*tmp_path.iterdir()] == []

@@ -140,8 +140,9 @@ class LockEnv(ModelEnv):
     Args:
         length: how many turns open it.
         starts: ``first`` (untouched), ``anywhere`` (any number of right turns made, evenly), or
-            ``backward``: one turn before it opens, and one earlier after each episode that opened it from
-            there, until it is untouched (Florensa et al. 2017, in its smallest form).
+            ``backward``: one turn before it opens, and one earlier after each episode that opened it, be it
+            by way of a wrong turn and all the right ones, until it is untouched (Florensa et al. 2017, in
+            its smallest form).
 
     >>> env = LockEnv(3, starts="backward")
     >>> env.reset()[0], env.step(1)[2], env.reset()[0]

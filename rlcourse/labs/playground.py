@@ -14,6 +14,7 @@ from rlcourse.envs.vector import make
 from rlcourse.labs import (
     NotRightError,
     call,
+    call_uncopied,
     exercise,
     expect_by_hand,
     expect_call,
@@ -145,11 +146,11 @@ def _world(answer: Any) -> str:
         )
     for rolls in (0, 1):
         seed = next(seed for seed in range(200) if _turn(env, seed)[rolls][0] > 0 or not rolls)
-        held = int(env.reset(seed=seed)[0])
+        held = _reset(env, seed)
         if rolls:
-            held = int(env.step(1)[0])
-        obs, reward, terminated, truncated, _ = env.step(0)
-        _expect_end(float(reward), terminated, truncated, held, f"after holding at {held}")
+            held = _step(env, 1)[0]
+        obs, reward, terminated, truncated = _step(env, 0)
+        _expect_end(reward, terminated, truncated, held, f"after holding at {held}")
         if obs != held:
             raise NotRightError(f"after holding at {held} it shows {obs}; expected {held}.")
     return "right: shapes by the checker, and the rest by arithmetic."
@@ -157,16 +158,15 @@ def _world(answer: Any) -> str:
 
 def _turn(env: Any, seed: int) -> list[tuple[int, float]]:
     """Roll until it is over: the points after each roll and what it paid; wrong endings are told."""
-    obs, _ = env.reset(seed=seed)
+    obs = _reset(env, seed)
     if obs != 0:
         raise NotRightError(f"after reset it shows {obs}; expected 0.")
     seen = [(0, 0.0)]
-    while True:
-        obs, reward, terminated, truncated, _ = env.step(1)
-        points = int(obs)
-        seen.append((points, float(reward)))
+    for _ in range(100):
+        points, reward, terminated, truncated = _step(env, 1)
+        seen.append((points, reward))
         if points == 0 or points >= 20:
-            _expect_end(float(reward), terminated, truncated, points, f"after a roll to {points}")
+            _expect_end(reward, terminated, truncated, points, f"after a roll to {points}")
             return seen
         if terminated or truncated:
             raise NotRightError(
@@ -176,6 +176,21 @@ def _turn(env: Any, seed: int) -> list[tuple[int, float]]:
             raise NotRightError(
                 f"a roll to {points} paid {reward:g}; expected 0. Look at when points are paid: at the end."
             )
+    raise NotRightError("a hundred rolls, and the turn is not over. Look at what a roll adds.")
+
+
+def _reset(env: Any, seed: int) -> int:
+    obs: int = call_uncopied(lambda: int(env.reset(seed=seed)[0]))
+    return obs
+
+
+def _step(env: Any, action: int) -> tuple[int, float, bool, bool]:
+    def step() -> tuple[int, float, bool, bool]:
+        obs, reward, terminated, truncated, _ = env.step(action)
+        return int(obs), float(reward), bool(terminated), bool(truncated)
+
+    answer: tuple[int, float, bool, bool] = call_uncopied(step)
+    return answer
 
 
 def _expect_end(reward: float, terminated: bool, truncated: bool, points: int, when: str) -> None:

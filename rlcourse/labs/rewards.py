@@ -69,13 +69,18 @@ def _bonus(answer: Any) -> str:
 @exercise("rewards/luck")
 def _luck(answer: Any) -> str:
     """``answer(mdp)``: the mean time of a random walker from the start to the end."""
-    for world, expected, name in (
-        (lock(1), 2.0, "a lock of one turn: a coin until it shows the right side"),
-        (lock(6), 126.0, "the lock of six turns: 2 ** 7 - 2"),
-        (chain(5), 9.0, "a row of five cells from its middle: three moves to either side, 3 * 3"),
-        (replace(chain(5), start=np.full(7, 1 / 7)), 5.0, "the first states that `start` gives"),
-    ):
-        expect_close(call(answer, (world,)), expected, what=name, look="what `start` says")
+    row, anywhere = chain(5), np.full(7, 1 / 7)
+    for world, expected, name, look in (
+        (lock(1), 2.0, "a lock of one turn: a coin until it shows the right side",
+         "what a move counts, and its sign"),
+        (lock(6), 126.0, "the lock of six turns: 2 ** 7 - 2",
+         "which policy walks: in every state all actions alike"),
+        (row, 9.0, "a row of five cells from its middle: three moves to either side, 3 * 3",
+         "the ends, both of them, and the start between them"),
+        (replace(row, start=anywhere), 5.0, "the first states that `start` gives",
+         "the start: an average over all that `start` allows"),
+    ):  # fmt: skip
+        expect_close(call(answer, (world,)), expected, what=name, look=look)
     for seed in range(3):
         world = replace(random_mdp(6, 3, seed=seed), terminal=np.arange(6) == 5, start=np.zeros(0))
         walk = world.rows.reshape(3, 6, 6).mean(axis=0)[:5, :5]

@@ -1,7 +1,7 @@
 """Watch an agent learn, and reach into its run: pause, change a setting or the reward, go on.
 
 The learners are the package's own. They report at the end of an episode, and there the run waits if it has
-been paused, takes over what has been changed, and stops if it has been told to: always between two steps.
+been paused and takes over what has been changed; it stops, if it has been told to, between any two steps.
 What a learner reads once at its beginning, such as the schedule of its exploration, cannot be changed on the way.
 """
 
@@ -30,7 +30,7 @@ from rlcourse.film import as_gif, drawable, moments
 from rlcourse.mdp import from_env
 from rlcourse.plotting import COLOURS, Picture, draw_grid, show_figure
 from rlcourse.seeding import generator, streams
-from rlcourse.widgets import scrub
+from rlcourse.widgets import MOST_FRAMES, scrub
 
 __all__ = ["KNOBS", "Live", "live"]
 
@@ -49,6 +49,7 @@ SMOOTH = 20  # episodes in the running mean
 
 _numbers = itertools.count()
 _open: list[Live] = []  # the run that a panel shows; a new one closes it
+_drawing = threading.Lock()  # matplotlib is not made for two threads at once
 
 
 def live(
@@ -75,7 +76,7 @@ def live(
         settings: fields of the algorithm's ``Config``, such as ``env_id``, ``env_options`` and ``steps``.
 
     Raises:
-        CourseError: torch or ipywidgets is missing.
+        CourseError: torch or ipywidgets is missing; on a static page also what made the run fail.
         InvalidArgumentError: an unknown algorithm, or a setting that it does not take.
     """
     static = bool(os.environ.get("RLCOURSE_STATIC"))
@@ -87,11 +88,22 @@ def live(
                 'live: needs ipywidgets; install it with pip install "rlcourse[book]"'
             ) from error
     run = Live(algorithm, settings, seed, pictures)
-    run.set("scale", scale)
-    run.set("bonus", bonus)
+    try:
+        if static and pictures >= MOST_FRAMES:  # one more is drawn, when the first episode ends
+            raise InvalidArgumentError(
+                f"pictures = {pictures}: must be less than {MOST_FRAMES} on a static page"
+            )
+        run.set("scale", scale)
+        run.set("bonus", bonus)
+    except CourseError:
+        run.close()
+        raise
     if static:
         run.train()
+        run.wait()
         drawn = dict(run.pictures)
+        if not drawn:
+            raise CourseError(f"live: no episode has ended within {run.config.steps:,} steps")
         return scrub(lambda steps: drawn[steps], steps=list(drawn))
     while _open:
         _open.pop().close()
@@ -106,7 +118,7 @@ class Live:
 
     ``pictures`` are ``(steps, figure)``, ``points`` are ``(steps, return)`` of the finished episodes, ``changes``
     are ``(steps, what)``. ``state`` is ``"ready"``, ``"running"``, ``"paused"``, ``"finished"``, ``"closed"`` or
-    ``"failed"``.
+    ``"failed"``. A run is trained once, and one that is not wanted after all is closed.
 
     >>> run = Live("q_learning", {"env_id": "CliffWalking-v1", "steps": 2000}, seed=0, pictures=2)
     >>> run.train()
@@ -129,7 +141,7 @@ class Live:
             ) from error
         self.algorithm, self.seed = algorithm, seed
         self.env_id, self.options = asked.env_id, dict(asked.env_options)
-        self.stage = self._stage()
+        self.stage = _Closable(self._stage(), self)
         self.name = f"rlcourse/Live{next(_numbers)}-v0"
         self.config = replace(asked, env_id=self.name, env_options={})
         self.learn = module.ALGORITHMS[algorithm] if algorithm in TABULAR else module.train
@@ -148,7 +160,7 @@ class Live:
         self._wanted: dict[str, float] = {}
         self._latest: tuple[int, Any] = (0, None)
         self._gate = threading.Condition()
-        self._paused = self._once = self._closing = False
+        self._begun = self._paused = self._once = self._closing = False
         self._thread: threading.Thread | None = None
         # Beside the thread's own `join`, which in some versions of Python takes an interrupt for its end.
         self._ended = threading.Event()
@@ -156,11 +168,16 @@ class Live:
     # --- the controls: called from outside ----------------------------------------------------------
 
     def start(self) -> None:
-        """Train in a thread of its own."""
+        """Train in a thread of its own.
+
+        Raises:
+            CourseError: the run has begun before.
+        """
+        self._begin()
 
         def work() -> None:
             try:
-                self.train()
+                self._train()
             finally:
                 self._ended.set()
 
@@ -201,10 +218,14 @@ class Live:
             self._wanted[name] = float(value)
 
     def close(self) -> None:
-        """Stop the training, and wait until its thread has ended."""
+        """Stop the training at its next step, and wait until its thread has ended."""
         with self._gate:
             self._closing = True
+            begun, self._begun = self._begun, True
             self._gate.notify_all()
+        if not begun:
+            self.stage.close()
+            self._say("closed")
         if self._thread and self._thread is not threading.current_thread():
             self._ended.wait()
             self._thread.join()
@@ -233,23 +254,40 @@ class Live:
     # --- the run: in its own thread -----------------------------------------------------------------
 
     def train(self) -> None:
-        """The whole run; what it raises is kept in ``error``."""
-        gym.register(
-            self.name, entry_point=self._entry(), disable_env_checker=True, order_enforce=False
-        )
-        self._take_over()
-        self._say("running")
+        """The whole run; what it raises is kept in ``error``, and raised by :meth:`wait`.
+
+        Raises:
+            CourseError: the run has begun before.
+        """
+        self._begin()
+        self._train()
+
+    def _begin(self) -> None:
+        with self._gate:
+            if self._begun:
+                raise CourseError(f"live: this run is {self.state}; a run is trained once")
+            self._begun = True
+
+    def _train(self) -> None:
         try:
+            gym.register(
+                self.name, entry_point=self._entry(), disable_env_checker=True, order_enforce=False
+            )
+            self._take_over()
+            self._say("running")
             self.learn(self.config, self.seed, on_progress=self._look)
             self._draw()
             self._say("finished")
         except _Closed:
             self._say("closed")
+        except KeyboardInterrupt:  # where nobody gave it a thread
+            self._say("closed")
+            raise
         except Exception as error:  # whatever a run raises is told on the panel and by `wait`
             self.error = error
             self._say("failed")
         finally:
-            del gym.registry[self.name]
+            gym.registry.pop(self.name, None)
             for env in (*self._worlds, self.stage):
                 env.close()
 
@@ -317,6 +355,13 @@ class Live:
             file = io.BytesIO()
             as_gif(file, frames, 12.0)
             self.film = file.getvalue()
+        with _drawing:
+            picture = self._picture(learned, frames, seen, total)
+        self.pictures.append((steps, picture))
+        self.on_change()
+
+    def _picture(self, learned: Any, frames: list[Any], seen: list[Any], total: float) -> Picture:
+        steps = self._latest[0]
         field = self._field(learned)
         figure = Figure(figsize=(7.2, 5.2 if field else 2.6), layout="constrained")
         axes = figure.subplot_mosaic(_layout(bool(frames), field))
@@ -332,8 +377,7 @@ class Live:
             f"the last {min(SMOOTH, len(self.points))} returned {self._recent()[-1]:.4g} on average, "
             f"the frozen policy {total:.4g}."
         )
-        self.pictures.append((steps, show_figure(figure, alt)))
-        self.on_change()
+        return show_figure(figure, alt)
 
     def _recent(self) -> NDArray[Any]:
         """The running mean of the returns."""
@@ -426,19 +470,30 @@ def _layout(agent: bool, field: _Field | None) -> list[Any]:
     return [top, ["values", "values"]] if field.wide else [[top[0], "values"], [top[1], "values"]]
 
 
-class _Tuned(gym.Wrapper[Any, Any, Any, Any]):
-    """Pays what the panel says, and keeps what the world itself has paid."""
+class _Closable(gym.Wrapper[Any, Any, Any, Any]):
+    """Stops in the middle of an episode, which in a world without a clock may have no end."""
 
     def __init__(self, env: gym.Env[Any, Any], run: Live) -> None:
         super().__init__(env)
-        self.run, self.total = run, 0.0
+        self.run = run
+
+    def step(self, action: Any) -> Any:
+        if self.run._closing:
+            raise _Closed
+        return self.env.step(action)
+
+
+class _Tuned(_Closable):
+    """Pays what the panel says, and keeps what the world itself has paid."""
+
+    total = 0.0
 
     def reset(self, **options: Any) -> Any:
         self.total = 0.0
         return self.env.reset(**options)
 
     def step(self, action: Any) -> Any:
-        obs, reward, terminated, truncated, info = self.env.step(action)
+        obs, reward, terminated, truncated, info = super().step(action)
         self.total += float(reward)
         if terminated or truncated:
             self.run._finished.append(self.total)

@@ -66,6 +66,7 @@ def load_policy(name: str) -> Maker:
         )
     policy, env_id, options = from_checkpoint(Path(name))
     home = make(env_id, **options)
+    home.close()  # its spaces stay
 
     def fitting(env: Env, seed: int) -> Policy:
         require_same_spaces(env, home, f"the policy of {name}")
@@ -163,22 +164,37 @@ def heuristic(env: Env) -> Policy:
 def from_module(name: str) -> Any:
     """What ``module:name`` names; modules in the current folder are found.
 
+    A file in that folder, or in one of its folders, is read anew each time: it may have been edited.
+
     >>> from_module("math:pi")
     3.141592653589793
 
     Raises:
-        InvalidArgumentError: no such module, or nothing of that name in it.
+        InvalidArgumentError: no such module, one that raises an error, or nothing of that name in it.
     """
     module, _, attribute = name.partition(":")
     folder = os.getcwd()
-    if folder not in sys.path:  # the installed command does not look into it by itself
+    if not {"", folder} & {*sys.path}:  # the installed command does not look into it by itself
         sys.path.insert(0, folder)
+    if _is_ones_own(module, Path(folder)):
+        del sys.modules[module]
+    importlib.invalidate_caches()  # a file may be younger than the last look into its folder
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, ValueError) as error:  # ValueError: an empty name
-        raise InvalidArgumentError(f"{name!r}: cannot import {module!r} ({error})") from error
-    except AttributeError:
-        raise InvalidArgumentError(f"{name!r}: {module} has no {attribute!r}") from None
+        found = importlib.import_module(module)
+    except Exception as error:  # whatever code of one's own raises
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InvalidArgumentError(f"{name!r}: cannot import {module!r} ({said})") from error
+    if not hasattr(found, attribute):
+        raise InvalidArgumentError(f"{name!r}: {module} has no {attribute!r}")
+    return getattr(found, attribute)
+
+
+def _is_ones_own(module: str, folder: Path) -> bool:
+    """Whether a loaded module is a file in a folder or in one of its folders, and part of no package."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    if spec is None or spec.name != module or spec.parent or not spec.has_location:
+        return False
+    return folder.resolve() in Path(spec.origin).resolve().parents[:2]
 
 
 def from_checkpoint(file: Path) -> tuple[Policy, str, dict[str, Any]]:

@@ -140,8 +140,13 @@ def write(results: Results, path: Path) -> None:
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     if found := fault(json.loads(text), schema()):
         raise InvalidArgumentError(f"results: {': '.join(filter(None, found))}")
+    if inconsistent := _inconsistency(results):
+        raise InvalidArgumentError(f"results: {inconsistent}")
+    written = text.encode() + b"\n"
+    if len(written) > LARGEST:
+        raise InvalidArgumentError(f"results: must fit into {LARGEST / 1e6:.0f} MB")
     with replace_file(path) as file:
-        file.write(text.encode() + b"\n")
+        file.write(written)
 
 
 # --- reading -----------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ starts: compare them episode by episode.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 import re
 import time
@@ -86,20 +88,22 @@ def run(
     if found := fault(asked, schema()["properties"]["settings"]):  # what the file could not hold
         raise InvalidArgumentError(": ".join(found))
     makers = {name: load_policy(name) for name in policies}
-    worlds: dict[str, Env] = {}
     problems: list[Problem] = []
-    for env_id in environments:
-        try:
-            worlds[env_id] = open_env(env_id)
-        except InvalidArgumentError:
-            raise
-        except CourseError as error:  # what brings it is not installed
-            problems.append(Problem(env_id, None, _one_line(error)))
     pairs: list[Pair] = []
     complete = True
-    try:
-        for env_id, env in worlds.items():
-            for name, maker in makers.items():
+    with contextlib.ExitStack() as opened:
+        worlds: dict[str, Env] = {}
+        for env_id in environments:
+            try:
+                worlds[env_id] = open_env(env_id)
+            except InvalidArgumentError:
+                raise
+            except CourseError as error:  # what brings it is not installed
+                problems.append(Problem(env_id, None, _one_line(error)))
+            else:
+                opened.callback(worlds[env_id].close)
+        try:
+            for (env_id, env), (name, maker) in itertools.product(worlds.items(), makers.items()):
                 played: list[Episode] = []
                 recordings: list[Recording] = []
                 pair = Pair(env_id, name, played, recordings)
@@ -109,18 +113,18 @@ def run(
                         recorder = Recorder(env) if len(played) < RECORDED else None
                         episode = _guarded(env, maker, name, episode_seed, recorder)
                         seconds = time.perf_counter() - start
-                        if recorder and (recording := recorder.recording(len(played))):
-                            recordings.append(recording)
+                        recording = recorder.recording(len(played)) if recorder else None
                         played.append(episode)
                         if len(played) == 1:
                             pairs.append(pair)
+                        if recording:  # of an episode that is there, also if Ctrl-C comes just now
+                            recordings.append(recording)
                         if on_episode:
                             on_episode(env_id, name, episode, seconds)
                 except CourseError as error:
                     problems.append(Problem(env_id, name, _one_line(error)))
-            env.close()
-    except KeyboardInterrupt:
-        complete = False
+        except KeyboardInterrupt:
+            complete = False
     made_with = {name: _version(name) for name in ("rlcourse", "gymnasium", "numpy")}
     return Results(**asked, pairs=pairs, problems=problems, complete=complete, made_with=made_with)
 
@@ -241,11 +245,19 @@ class Recorder:
     def __init__(self, env: Env) -> None:
         self.env = env
         self.moments: list[tuple[int, Any, float, Any]] = []
+        self.fits = True  # a moment into the file
 
     def see(self, step: int, obs: Any, gained: float, action: Any) -> None:
         """Keep a moment: after ``step`` steps, with what was gained so far and the action chosen next."""
+        if not self.fits:
+            return
         in_text = self.env.render_mode == "ansi"
-        frame: Any = _picture(str(self.env.render())) if in_text else np.array(obs)
+        frame: Any = _picture(str(self.env.render())) if in_text else np.asarray(obs)
+        if _is_too_large(frame):
+            self.fits = False
+            self.moments.clear()
+            return
+        frame = frame if in_text else frame.copy()  # some worlds change theirs in place
         self.moments.append((step, frame, gained, None if action is None else np.array(action)))
 
     def recording(self, episode: int) -> Recording | None:
@@ -253,6 +265,8 @@ class Recorder:
 
         None if a moment holds what the file could not: too many numbers, or one that is not finite.
         """
+        if not self.fits:
+            return None
         frame = self.moments[0][1]
         size = len(frame) if isinstance(frame, str) else 8 * frame.size
         every = math.ceil(len(self.moments) / min(FRAMES, max(2, CHARACTERS // max(size, 1))))
@@ -262,6 +276,14 @@ class Recorder:
         chosen = [None if action is None else _numbers(action) for action in actions]
         recording = Recording(episode, [*steps], shown, [round(g, 4) for g in gained], chosen)
         return None if fault(vars(recording), schema()["$defs"]["recording"]) else recording
+
+
+def _is_too_large(frame: str | NDArray[Any]) -> bool:
+    """Whether a moment is more than the file holds of one."""
+    numbers, letters = schema()["$defs"]["recording"]["properties"]["frames"]["anyOf"]
+    if isinstance(frame, str):
+        return len(frame) > int(letters["items"]["maxLength"])
+    return frame.size > int(numbers["items"]["maxItems"])
 
 
 def _picture(text: str) -> str:

@@ -140,6 +140,29 @@ class Stingy(Pig):
         return obs, 0.0 if action == 0 else reward, *rest
 
 
+class Timid(Pig):
+    """A turn that stays between 1 and 19."""
+
+    def step(self, action: int) -> Any:
+        obs, reward, terminated, truncated, info = super().step(action)
+        if terminated or action == 0:
+            return obs, reward, terminated, truncated, info
+        self.points = obs = min(obs, 6)
+        return obs, reward, False, False, info
+
+    def die(self) -> int:
+        return 2 + int(self.np_random.integers(5))
+
+
+class Brittle(Pig):
+    """It breaks where the checker does not look."""
+
+    def step(self, action: int) -> Any:
+        if self.points > 12:
+            raise IndexError("no room for more points")
+        return super().step(action)
+
+
 class OldSpaces(Pig):
     observation_space = gym.spaces.Discrete(21)
 
@@ -192,6 +215,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("world", CutOff, "not a clock"),
     ("world", GoesOn, "terminated False"),
     ("world", Stingy, "after holding"),
+    ("world", Timid, "a hundred rolls, and the turn is not over"),
+    ("world", Brittle, "it raised IndexError: no room for more points"),
     ("world", OldSpaces, "its spaces are"),
     ("world", FourThings, "the checker says"),
     ("hunt", lambda module: True, "accused"),

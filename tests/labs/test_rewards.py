@@ -56,6 +56,15 @@ def from_the_first_state(mdp: TabularMDP) -> Any:
     return float(evaluate(counting, uniform(mdp), 1.0)[0])
 
 
+def from_the_likeliest_state(mdp: TabularMDP) -> Any:
+    counting = replace(mdp, reward=np.ones_like(mdp.reward))
+    return float(evaluate(counting, uniform(mdp), 1.0)[mdp.start.argmax()])
+
+
+def the_formula_of_the_corridor(mdp: TabularMDP) -> Any:
+    return float((mdp.num_states - 1) * mdp.num_states)
+
+
 def negative(mdp: TabularMDP) -> Any:
     counting = replace(mdp, reward=-np.ones_like(mdp.reward))
     return float(mdp.start @ evaluate(counting, uniform(mdp), 1.0))
@@ -137,9 +146,11 @@ def looks_at_a_step_inside(module: Any) -> bool:
         ("bonus", turned_round, "the sign"),
         ("bonus", 3.0, "expected a function"),
         ("luck", counts_rewards, "a lock of one turn"),
-        ("luck", from_the_first_state, "from its middle"),
-        ("luck", negative, "a lock of one turn"),
-        ("luck", the_formula_of_the_lock, "five cells"),
+        ("luck", negative, "what a move counts, and its sign"),
+        ("luck", the_formula_of_the_corridor, "which policy walks"),
+        ("luck", the_formula_of_the_lock, "the ends, both of them"),
+        ("luck", from_the_first_state, "the start between them"),
+        ("luck", from_the_likeliest_state, "an average over all that `start` allows"),
         ("honest", believes_everybody, "where there is none (noise)"),
         ("honest", believes_nobody, "found no potential where there is one"),
         ("honest", wrong_sign, "their sign"),
