@@ -457,13 +457,15 @@ def dual(r: Floats, alpha: float, wanted: float) -> float:
 def test_the_multiplier_of_an_entropy_is_the_temperature(wanted: float) -> None:
     r = np.array([1.0, 0.7, 0.2, 0.0])
     entropy: Callable[[Floats], float] = lambda pi: float(entr(pi).sum())  # noqa: E731
+    slope: Callable[[Floats], Floats] = lambda pi: -np.log(pi) - 1  # noqa: E731
     found = minimize(
-        lambda pi: -pi @ r, np.full(4, 0.25), bounds=[(1e-9, 1)] * 4, method="SLSQP",
+        lambda pi: -pi @ r, np.full(4, 0.25), jac=lambda pi: -r, bounds=[(1e-9, 1)] * 4,
+        method="SLSQP",
         constraints=[
-            {"type": "eq", "fun": lambda pi: pi.sum() - 1},
-            {"type": "ineq", "fun": lambda pi: entropy(pi) - wanted},
+            {"type": "eq", "fun": lambda pi: pi.sum() - 1, "jac": np.ones_like},
+            {"type": "ineq", "fun": lambda pi: entropy(pi) - wanted, "jac": slope},
         ],
-        options={"ftol": 1e-13, "maxiter": 500},
+        options={"ftol": 1e-12, "maxiter": 500},
     )  # fmt: skip
     assert found.success and entropy(found.x) == pytest.approx(wanted, abs=1e-5)
     alphas = np.geomspace(0.01, 20, 40_001)
@@ -475,8 +477,9 @@ def test_the_multiplier_of_an_entropy_is_the_temperature(wanted: float) -> None:
     for alpha in (0.3, 2.0):
         inner = minimize(
             lambda pi, a=alpha: -(pi @ r + a * (entropy(pi) - wanted)), np.full(4, 0.25),
-            bounds=[(1e-9, 1)] * 4, method="SLSQP", tol=1e-12,
-            constraints={"type": "eq", "fun": lambda pi: pi.sum() - 1},
+            jac=lambda pi, a=alpha: -(r + a * slope(pi)), bounds=[(1e-9, 1)] * 4,
+            method="SLSQP", tol=1e-12,
+            constraints={"type": "eq", "fun": lambda pi: pi.sum() - 1, "jac": np.ones_like},
         )  # fmt: skip
         assert -inner.fun == pytest.approx(dual(r, alpha, wanted), abs=1e-6)
 
