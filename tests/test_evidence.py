@@ -356,7 +356,7 @@ def test_the_books_contracts_can_be_measured() -> None:
 
     for contract in contracts().values():
         measured, name = contract.measure.split(".")
-        if name == "random_return":
+        if name in ("random_return", "rule_return"):
             assert contract.config.keys() <= {"env_id", "env_options"}
             continue
         if measured in ("policies", "choosing"):
@@ -366,6 +366,7 @@ def test_the_books_contracts_can_be_measured() -> None:
         kind: Any = {
             "tabular": prediction if "episodes" in contract.config else tabular,
             "linear": linear,
+            "rewards": tabular,
             "deep": rainbow if contract.options.get("algorithm") == "rainbow" else dqn,
         }.get(measured)
         if kind is None:
