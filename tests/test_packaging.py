@@ -63,7 +63,7 @@ def test_conda_environment_says_what_the_lock_says() -> None:
 def test_lock_meets_every_range_of_the_package_and_its_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    named = {"deep", "box2d", "minatar", "cluster", "mujoco", "playground", "book", "test"}
+    named = {"deep", "box2d", "minatar", "cluster", "mujoco", "playground", "agents", "book", "test"}
     assert set(extras) == named
     asked = [*project["dependencies"], *(line for lines in extras.values() for line in lines)]
     versions = locked()
@@ -206,10 +206,15 @@ def test_there_are_chapters_to_run() -> None:
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_runs_with_the_wheel_alone(built: Built, chapter: Path) -> None:
     """The Colab edition, its set-up cell included, as a reader runs it."""
+    # Over sockets of its own in an empty folder: of ports, another program may take one between
+    # the choice and the kernel's start.
     code = (
-        "import nbformat, rlcourse; from nbclient import NotebookClient;"
+        "import nbformat, rlcourse, tempfile; from nbclient import NotebookClient;"
+        "from jupyter_client import AsyncKernelManager;"
         f"notebook = nbformat.read({str(chapter)!r}, 4);"
-        "NotebookClient(notebook, timeout=120, kernel_name='python3').execute(cwd='.');"
+        "own = tempfile.TemporaryDirectory(prefix='k');"
+        "km = AsyncKernelManager(kernel_name='python3', transport='ipc', ip=own.name + '/k');"
+        "NotebookClient(notebook, timeout=120, km=km).execute(cwd='.');"
         "print(sum(cell.cell_type == 'code' for cell in notebook.cells))"
     )
     assert int(built.run(code, timeout=180)) >= 2

@@ -35,6 +35,7 @@ from plain import Names, Plain, PlainError
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTED = ROOT / "_build/executed"
 CELL_TIMEOUT = 300  # seconds; a chapter as a whole may take 120
+KERNEL_FAILED = "NBMAKE INTERNAL ERROR"  # what nbmake writes where it is not a cell that failed
 BADGES = re.compile(r"(<!-- badges -->\n)(.*?)(<!-- /badges -->)", re.DOTALL)
 
 
@@ -265,6 +266,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.unstarted: list[str] = []
 
     def _docname(self, nodeid: str) -> str:
         return nodeid.split("::")[0].rsplit("/", 1)[0]
@@ -277,6 +279,8 @@ class Progress:
             docname = self._docname(report.nodeid)
             if report.passed:
                 self.seconds[docname] = report.duration
+            elif KERNEL_FAILED in report.longreprtext:
+                self.unstarted.append(docname)
             print(f"  {docname} {report.outcome} in {report.duration:.1f} s", flush=True)
 
     def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str]:
@@ -312,6 +316,12 @@ def execute() -> None:
         os.chdir(folder)
         try:
             code = pytest.main([*options, "-p", "no:cacheprovider", "."], plugins=[progress])
+            # jupyter_client picks a kernel's ports, frees them, and hopes that nobody takes them
+            # before the kernel does. On a busy machine somebody may: then the kernel dies or never
+            # answers, and the notebook, of which no cell has run, gets its second chance.
+            if again := [f"{d}/{executed_path(d).name}" for d in progress.unstarted]:
+                print(f"execute: no kernel came up for {', '.join(again)}; once more", flush=True)
+                code = pytest.main([*options, "-p", "no:cacheprovider", *again], plugins=[progress])
         finally:
             os.chdir(outside)
         for docname, seconds in progress.seconds.items():

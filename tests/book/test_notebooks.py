@@ -178,6 +178,38 @@ def test_a_failing_notebook_fails_loudly_and_leaves_no_key(tree: Path) -> None:
     assert (tree / "_build/executed/book/one/one.json").exists()  # the good one stands
 
 
+KERNELS_THAT_DIE = """
+import pathlib
+from jupyter_client.manager import KernelManager
+
+start = KernelManager._async_pre_start_kernel
+
+async def pre_start_kernel(self, **options):
+    count = pathlib.Path({count!r})
+    count.write_text(count.read_text() + "x" if count.exists() else "x")
+    if len(count.read_text()) <= {deaths}:
+        return ["false"], options  # a kernel that is over before it says a word
+    return await start(self, **options)
+
+KernelManager._async_pre_start_kernel = pre_start_kernel
+"""
+
+
+@pytest.mark.parametrize(("deaths", "lives"), [(1, True), (9, False)])
+def test_a_kernel_that_does_not_come_up_gets_one_second_chance(
+    tree: Path, deaths: int, lives: bool
+) -> None:
+    """Its ports may be taken by another program; that is no fault of the notebook."""
+    (tree / "_toc.yml").write_text("format: jb-book\nroot: book/one\n")
+    patch = KERNELS_THAT_DIE.format(count=str(tree / "count"), deaths=deaths)
+    (tree / "sitecustomize.py").write_text(patch)
+    done = run(tree, "execute")
+    assert "no kernel came up for book/one/one.ipynb; once more" in done.stdout
+    assert (done.returncode == 0) is lives, done.stdout + done.stderr
+    assert (tree / "_build/executed/book/one/one.json").exists() is lives
+    assert len((tree / "count").read_text()) == 2  # not a third
+
+
 # --- the converter --------------------------------------------------------------------------------
 
 
