@@ -63,7 +63,17 @@ def test_conda_environment_says_what_the_lock_says() -> None:
 def test_lock_meets_every_range_of_the_package_and_its_extras() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    named = {"deep", "box2d", "minatar", "cluster", "mujoco", "playground", "agents", "book", "test"}
+    named = {
+        "deep",
+        "box2d",
+        "minatar",
+        "cluster",
+        "mujoco",
+        "playground",
+        "agents",
+        "book",
+        "test",
+    }
     assert set(extras) == named
     asked = [*project["dependencies"], *(line for lines in extras.values() for line in lines)]
     versions = locked()

@@ -554,7 +554,11 @@ def _panel(run: Live) -> Any:
     film = widgets.Image(format="gif")
     start = {"scale": 1.0, "bonus": 0.0, **vars(run.config), **run._wanted}
     names = (*KNOBS[run.algorithm], "scale", "bonus")
-    fields = {n: widgets.FloatText(value=start[n], description=n, step=None) for n in names}
+    # Five knobs are wider than a notebook's column: they go on in the next line, their names whole.
+    narrow = {"style": {"description_width": "initial"}, "layout": {"width": "15em"}}
+    fields = {
+        n: widgets.FloatText(value=start[n], description=n, step=None, **narrow) for n in names
+    }
 
     def show() -> None:
         steps = run.pictures[-1][0] if run.pictures else 0
@@ -588,7 +592,7 @@ def _panel(run: Live) -> Any:
     return widgets.VBox(
         [
             widgets.HBox([pause, step, stop]),
-            widgets.HBox(list(fields.values())),
+            widgets.HBox(list(fields.values()), layout={"flex_flow": "row wrap"}),
             message,
             picture,
             film,
