@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "CorruptCheckpointError",
+    "CorruptDataError",
     "CorruptEvidenceError",
     "CorruptResultsError",
     "CourseError",
@@ -46,6 +47,10 @@ class DivergenceError(CourseError, ArithmeticError):
 
 class CorruptCheckpointError(CourseError):
     """A checkpoint cannot be read, or was made by something else."""
+
+
+class CorruptDataError(CourseError):
+    """A file of ratings, movies or users cannot be read; the message names file, line and value."""
 
 
 class CorruptEvidenceError(CourseError):

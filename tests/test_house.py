@@ -32,12 +32,12 @@ FLOORS = (
     ("evidence", "film"),
     ("plotting", "source"),
     ("widgets",),
-    ("playground",),
+    ("playground", "recommender"),
     ("labs",),
     ("cli",),
 )
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-HEAVY = ("torch", "safetensors", "ipywidgets", "IPython", "vl_convert")
+HEAVY = ("torch", "safetensors", "ipywidgets", "IPython", "vl_convert", "pandas", "implicit")
 # The rooms that need torch (the extra `deep`); nothing else may load them but when asked to.
 DEEP = {
     "rlcourse.networks",

@@ -1,0 +1,135 @@
+r"""Recommenders without reinforcement learning: what everything else has to beat.
+
+Each function fits on the histories of a split and returns ``scores``: users in, a score for every item out.
+Popularity knows no person; item-kNN and EASE know what was liked together; the Markov chain knows what was
+watched after what. Not one of them has seen what is held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from rlcourse.errors import check_not_negative, check_positive
+from rlcourse.recommender.data import Split
+from rlcourse.recommender.metrics import Scores
+
+__all__ = ["als", "blend", "bpr", "ease", "item_knn", "markov", "popularity", "random"]
+
+
+def random(split: Split, seed: int = 0) -> Scores:
+    """A random order for everybody, another for each user: what no knowledge at all is worth."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.random((len(split.users), len(split.items)), dtype=np.float32)
+    return lambda users: drawn[users]
+
+
+def popularity(split: Split) -> Scores:
+    """How many have liked an item, the same for every user."""
+    counts = split.history.matrix(len(split.items), liked=True).sum(axis=0)
+    return lambda users: np.broadcast_to(counts, (len(users), len(counts)))
+
+
+def item_knn(split: Split, neighbours: int = 100) -> Scores:
+    r"""The cosine of items, each seen as the list of users who liked it, summed over what the user liked.
+
+    A user who likes much says less by one like: users are weighted by inverse frequency, as words are in texts
+    (TF-IDF), and of each item only its nearest ``neighbours`` are kept, itself among them (Sarwar et al. 2001).
+    """
+    check_positive("neighbours", neighbours)
+    liked = split.history.matrix(len(split.items), liked=True)
+    by_user = liked.sum(axis=1)
+    weighted = liked.multiply((np.log(len(split.items)) - np.log1p(by_user))[:, None]).tocsc()
+    length = np.sqrt(weighted.power(2).sum(axis=0))
+    unit = weighted.multiply(1.0 / np.where(length > 0, length, 1.0)).tocsr()
+    cosine = (unit.T @ unit).toarray()
+    if neighbours < len(cosine):
+        edge = -np.partition(-cosine, neighbours - 1, axis=1)[:, neighbours - 1 : neighbours]
+        cosine[cosine < edge] = 0.0
+    return _linear(liked, cosine)
+
+
+def ease(split: Split, ridge: float = 300.0) -> Scores:
+    r"""The linear map from what a user likes to itself that may not use the item itself: EASE.
+
+    $B = I - P\,\mathrm{diag}(P)^{-1}$ with $P = (X^\top X + \lambda I)^{-1}$ minimises
+    $\lVert X - X B\rVert^2 + \lambda \lVert B\rVert^2$ under $\mathrm{diag}(B) = 0$ (Steck 2019,
+    doi 10.1145/3308558.3313710, equation 8).
+    """
+    check_not_negative("ridge", ridge)
+    liked = split.history.matrix(len(split.items), liked=True)
+    gram = (liked.T @ liked).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += ridge
+    inverse = scipy.linalg.inv(gram, assume_a="pos", overwrite_a=True, check_finite=False)
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return _linear(liked, weights.astype(np.float32))
+
+
+def als(split: Split, factors: int = 64, seed: int = 0) -> Scores:
+    """Matrix factorisation by alternating least squares (Hu, Koren and Volinsky 2008), from ``implicit``."""
+    from implicit.als import AlternatingLeastSquares  # its own extra
+
+    return _factors(split, AlternatingLeastSquares, factors, seed)
+
+
+def bpr(split: Split, factors: int = 64, seed: int = 0) -> Scores:
+    """Matrix factorisation that ranks what was liked above what was not (Rendle et al. 2009), from ``implicit``."""
+    from implicit.bpr import BayesianPersonalizedRanking
+
+    return _factors(split, BayesianPersonalizedRanking, factors, seed)
+
+
+def _factors(split: Split, model_of: Callable[..., Any], factors: int, seed: int) -> Scores:
+    from threadpoolctl import threadpool_limits
+
+    check_positive("factors", factors)
+    with threadpool_limits(1, "blas"):  # many small products: threads inside each would only wait
+        model = model_of(factors, random_state=seed, num_threads=1, use_gpu=False)
+        model.fit(
+            scipy.sparse.csr_matrix(split.history.matrix(len(split.items), liked=True)), False
+        )
+    return lambda users: np.asarray(model.user_factors[users] @ model.item_factors.T)
+
+
+def markov(split: Split, last: int = 5, smoothing: float = 5.0) -> Scores:
+    """What others watched next, after what this user watched last: a first-order chain.
+
+    Counts of neighbours in time over all histories, each row divided by its sum plus ``smoothing``; the user's
+    ``last`` items count with weights 1, 1/2, 1/3 ... back in time.
+    """
+    check_positive("last", last)
+    check_not_negative("smoothing", smoothing)
+    items, events = len(split.items), split.history
+    same = events.user[1:] == events.user[:-1]
+    steps = (events.item[:-1][same], events.item[1:][same])
+    counts = csr_array((np.ones(int(same.sum()), np.float32), steps), shape=(items, items))
+    chain = (counts / (counts.sum(axis=1) + smoothing)[:, None]).tocsr()
+    back = events.start[1:][events.user] - np.arange(len(events.item))  # 1 for a user's last
+    recent = back <= last
+    place = (events.user[recent], events.item[recent])
+    shape = (len(split.users), items)
+    weights = csr_array(((1.0 / back[recent]).astype(np.float32), place), shape=shape)
+    return lambda users: np.asarray(scipy.sparse.csr_array(weights[users] @ chain).toarray())
+
+
+def _linear(liked: csr_array, weights: NDArray[np.floating]) -> Scores:
+    return lambda users: np.asarray(liked[users] @ weights)
+
+
+def blend(first: Scores, second: Scores, weight: float = 0.5) -> Scores:
+    """Two opinions in one: each in units of its own spread over a user's items, the second times ``weight``."""
+
+    def standard(values: NDArray[np.floating]) -> NDArray[np.floating]:
+        spread = values.std(axis=1, keepdims=True)
+        centred = values - values.mean(axis=1, keepdims=True)
+        return np.asarray(centred / np.where(spread > 0, spread, 1.0))
+
+    check_not_negative("weight", weight)
+    return lambda users: standard(first(users)) + weight * standard(second(users))
