@@ -36,6 +36,7 @@ bench: setup ## side by side with other libraries, in an environment of their ow
 	@$(PY) tools/environment.py create .venv-bench benchmarks/requirements.txt
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/tables.py
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/playground.py
+	@PYTHONPATH=. .venv-bench/bin/python -W ignore benchmarks/recommender.py
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/deep.py --out book/evidence/libraries.json
 
 lock: setup ## resolve requirements.lock and environment.yml anew

@@ -8,6 +8,7 @@ watched after what. Not one of them has seen what is held out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,17 @@ def item_knn(split: Split, neighbours: int = 100) -> Scores:
     check_positive("neighbours", neighbours)
     liked = split.history.matrix(len(split.items), liked=True)
     by_user = liked.sum(axis=1)
-    weighted = liked.multiply((np.log(len(split.items)) - np.log1p(by_user))[:, None]).tocsc()
+    rarity = (np.log(len(split.items)) - np.log1p(by_user)).astype(np.float32)
+    weighted = liked.multiply(rarity[:, None]).tocsc()
     length = np.sqrt(weighted.power(2).sum(axis=0))
     unit = weighted.multiply(1.0 / np.where(length > 0, length, 1.0)).tocsr()
-    cosine = (unit.T @ unit).toarray()
-    if neighbours < len(cosine):
-        edge = -np.partition(-cosine, neighbours - 1, axis=1)[:, neighbours - 1 : neighbours]
-        cosine[cosine < edge] = 0.0
-    return _linear(liked, cosine)
+    cosine = csr_array(unit.T @ unit)
+    for first, end in pairwise(cosine.indptr):
+        row = cosine.data[first:end]  # a view
+        if len(row) > neighbours:
+            row[row < np.partition(row, -neighbours)[-neighbours]] = 0.0
+    cosine.eliminate_zeros()
+    return lambda users: np.asarray(csr_array(liked[users] @ cosine).toarray())
 
 
 def ease(split: Split, ridge: float = 300.0) -> Scores:
@@ -64,12 +68,12 @@ def ease(split: Split, ridge: float = 300.0) -> Scores:
     """
     check_not_negative("ridge", ridge)
     liked = split.history.matrix(len(split.items), liked=True)
-    gram = (liked.T @ liked).toarray().astype(np.float64)
+    gram = csr_array(liked.T @ liked).toarray()  # whole numbers, exact in single precision
     gram[np.diag_indices_from(gram)] += ridge
     inverse = scipy.linalg.inv(gram, assume_a="pos", overwrite_a=True, check_finite=False)
     weights = inverse / -np.diag(inverse)
     np.fill_diagonal(weights, 0.0)
-    return _linear(liked, weights.astype(np.float32))
+    return lambda users: np.asarray(liked[users] @ weights)
 
 
 def als(split: Split, factors: int = 64, seed: int = 0) -> Scores:
@@ -116,11 +120,7 @@ def markov(split: Split, last: int = 5, smoothing: float = 5.0) -> Scores:
     place = (events.user[recent], events.item[recent])
     shape = (len(split.users), items)
     weights = csr_array(((1.0 / back[recent]).astype(np.float32), place), shape=shape)
-    return lambda users: np.asarray(scipy.sparse.csr_array(weights[users] @ chain).toarray())
-
-
-def _linear(liked: csr_array, weights: NDArray[np.floating]) -> Scores:
-    return lambda users: np.asarray(liked[users] @ weights)
+    return lambda users: np.asarray(csr_array(weights[users] @ chain).toarray())
 
 
 def blend(first: Scores, second: Scores, weight: float = 0.5) -> Scores:
