@@ -146,6 +146,8 @@ def _errors(predicted: ArrayLike, rated: ArrayLike) -> NDArray[np.float64]:
         raise InvalidArgumentError(
             f"predicted has shape {guess.shape}, rated {truth.shape}: must agree, and not be empty"
         )
+    if not (np.isfinite(guess) & np.isfinite(truth)).all():
+        raise InvalidArgumentError("predicted and rated: must be finite numbers")
     return guess - truth
 
 

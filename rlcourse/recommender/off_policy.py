@@ -1,0 +1,116 @@
+r"""What a policy would have earned, from the log of another: three estimators, with the logging policy known.
+
+The log has, of each round, the action that was taken, the probability with which it was taken, and its reward.
+The policy that is judged gives every action a probability. MovieLens has no such log (nobody knows what its users
+were shown), so here the estimators are used where they can be checked: in a simulator.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rlcourse.errors import InvalidArgumentError, check_numbers
+
+__all__ = ["Estimate", "doubly_robust", "importance_sampling", "self_normalised"]
+
+
+class Estimate(NamedTuple):
+    """A mean reward a round, its standard error, and the effective number of rounds that it rests on."""
+
+    value: float
+    error: float
+    rounds: float
+
+
+def importance_sampling(reward: ArrayLike, target: ArrayLike, logging: ArrayLike) -> Estimate:
+    r"""$\frac 1 n \sum_i w_i r_i$ with $w_i = \pi(a_i) / \beta(a_i)$: unbiased, and as noisy as its weights.
+
+    Horvitz and Thompson 1952; Precup, Sutton and Singh 2000.
+
+    Args:
+        reward: of each round, shape ``[n]``.
+        target: the probability that the judged policy gives the action that was taken; shape ``[n]``.
+        logging: the probability with which it was taken; shape ``[n]``, positive.
+
+    >>> importance_sampling([1.0, 0.0], target=[1.0, 0.0], logging=[0.5, 0.5]).value
+    1.0
+    """
+    rewards, weights = _weighted(reward, target, logging)
+    return _mean(weights * rewards, weights)
+
+
+def self_normalised(reward: ArrayLike, target: ArrayLike, logging: ArrayLike) -> Estimate:
+    r"""$\sum_i w_i r_i / \sum_i w_i$: a little bias, and never outside the rewards that were seen.
+
+    The standard error is the delta method's (Owen 2013, section 9.2).
+    """
+    rewards, weights = _weighted(reward, target, logging)
+    if not weights.sum() > 0:
+        raise InvalidArgumentError("target: must be positive in at least one round")
+    value = float(weights @ rewards / weights.sum())
+    share = weights / weights.sum()
+    error = float(np.sqrt(np.sum(share**2 * (rewards - value) ** 2)))
+    return Estimate(value, error, _effective(weights))
+
+
+def doubly_robust(
+    reward: ArrayLike,
+    target: ArrayLike,
+    logging: ArrayLike,
+    predicted: ArrayLike,
+    predicted_value: ArrayLike,
+) -> Estimate:
+    r"""$\frac 1 n \sum_i \hat v_i + w_i (r_i - \hat q_i)$: a model's word, corrected by what really happened.
+
+    Unbiased if the logging probabilities or the model are right, and with less noise the better the model is
+    (Dudík, Langford and Li 2011).
+
+    Args:
+        reward: of each round, shape ``[n]``.
+        target: the probability that the judged policy gives the action that was taken; shape ``[n]``.
+        logging: the probability with which it was taken; shape ``[n]``, positive.
+        predicted: the model's reward of the action that was taken; shape ``[n]``.
+        predicted_value: the model's mean reward under the judged policy; shape ``[n]``.
+    """
+    rewards, weights = _weighted(reward, target, logging)
+    model, value = check_numbers("predicted", predicted), check_numbers("value", predicted_value)
+    if model.shape != rewards.shape or value.shape != rewards.shape:
+        raise InvalidArgumentError(
+            f"predicted and predicted_value have shapes {model.shape} and {value.shape}: must be "
+            f"{rewards.shape}, as reward"
+        )
+    return _mean(value + weights * (rewards - model), weights)
+
+
+def _weighted(
+    reward: ArrayLike, target: ArrayLike, logging: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rewards = check_numbers("reward", reward)
+    chosen, logged = check_numbers("target", target), check_numbers("logging", logging)
+    if rewards.ndim != 1 or len(rewards) < 2 or not rewards.shape == chosen.shape == logged.shape:
+        raise InvalidArgumentError(
+            f"reward, target and logging have shapes {rewards.shape}, {chosen.shape} and "
+            f"{logged.shape}: must be [n], the same n of at least 2"
+        )
+    if not (np.isfinite(rewards) & np.isfinite(chosen) & np.isfinite(logged)).all():
+        raise InvalidArgumentError("reward, target and logging: must be finite numbers")
+    if (logged <= 0).any() or (logged > 1).any() or (chosen < 0).any() or (chosen > 1).any():
+        raise InvalidArgumentError(
+            "target must lie in [0, 1] and logging in (0, 1]: an action of probability zero cannot "
+            "have been taken"
+        )
+    return rewards, chosen / logged
+
+
+def _mean(terms: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimate:
+    error = terms.std(ddof=1) / np.sqrt(len(terms))
+    return Estimate(float(terms.mean()), float(error), _effective(weights))
+
+
+def _effective(weights: NDArray[np.float64]) -> float:
+    """Kish's number: how many rounds of equal weight would be as noisy."""
+    total = float(np.sum(weights**2))
+    return float(weights.sum() ** 2 / total) if total > 0 else 0.0
