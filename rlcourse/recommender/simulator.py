@@ -1,0 +1,288 @@
+r"""People who watch, tire and leave: a simulated audience, fitted on histories alone.
+
+A recommendation is consumed with probability $\sigma(w \cdot x)$, where ``x`` are a taste that does not change, how
+popular the movie is, how much the person watches, and what follows what was watched last; it is liked with
+probability $\Phi((\hat r - 3.5) / s)$, where $\hat r$ is the rating that biased matrix factorisation predicts. Each
+of the last three movies of the same first genre halves the chance, and who has missed four times in a row may leave.
+What it pays is a statement about this model, not about people: that is why the book keeps two scoreboards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import scipy.optimize
+import scipy.sparse
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from scipy.special import expit, ndtr
+
+from rlcourse.errors import InvalidArgumentError, check_positive
+from rlcourse.recommender.baselines import als
+from rlcourse.recommender.data import LIKED, MovieLens, Split
+from rlcourse.recommender.ratings import Ratings, factorise
+
+__all__ = ["Audience", "Outcome", "SessionEnv", "Sessions", "fit"]
+
+LENGTH = 20  # recommendations in a session
+PATIENCE, LEAVES = 4, 0.3  # misses in a row, and from then on the chance to leave at each
+TIRED, MEMORY = (
+    0.5,
+    3,
+)  # what one more of the same genre leaves of the chance; how far back it counts
+DISLIKED = -0.25  # reward of a movie that was consumed and not liked; a liked one pays 1
+RECENT = 5  # last movies that say what comes next
+WINDOW = 50  # of (item, rating) pairs that an agent sees
+
+
+@dataclass(frozen=True)
+class Audience:
+    """The fitted people.
+
+    ``taste`` (``[U, I]``) is the part of the logit of consumption that does not change, ``chain`` (``[I, I]``,
+    sparse) and ``pull`` what the last movies add; ``ratings`` predicts stars with a spread of ``noise``; ``genre``
+    is the first genre of each item, ``history`` what each person has seen, oldest first.
+    """
+
+    taste: NDArray[np.float32]
+    chain: scipy.sparse.csr_array
+    pull: float
+    ratings: Ratings
+    noise: float
+    genre: NDArray[np.int64]
+    split: Split
+
+    def likes(self, users: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The probability that a person likes an item, once consumed; shape ``[N, I]``."""
+        middle = LIKED - 0.5  # between three stars and four
+        return np.asarray(ndtr((self.ratings.predict(users) - middle) / self.noise))
+
+
+def fit(data: MovieLens, split: Split, *, sample: int = 500, seed: int = 0) -> Audience:
+    """Fit the audience on the histories of a split: what is held out is never looked at.
+
+    The weights of consumption come from the histories' own last fifth: over a sample of people and all items
+    that they had not seen, by logistic regression, so that the rates are those of real sessions.
+
+    Raises:
+        InvalidArgumentError: ``sample`` is not positive.
+    """
+    inner = split.inner()
+    rng = np.random.default_rng(seed)
+    users = rng.permutation(len(split.users))[: check_positive("sample", sample)]
+    unseen = inner.history.matrix(len(split.items))[users].toarray() == 0
+    consumed = inner.held_out.matrix(len(split.items))[users].toarray()[unseen]
+    static, chain = _taste(inner, users), _chain(inner)
+    parts = (
+        static,
+        _popularity(inner, users),
+        _activity(inner, users),
+        _draw(chain, _last(inner)[users]),
+    )
+    weights = _logistic(np.stack([part[unseen] for part in parts], axis=1), consumed)
+    everybody = np.arange(len(split.users))
+    taste = _taste(split, everybody), _popularity(split, everybody), _activity(split, everybody)
+    logit = sum(weight * part for weight, part in zip(weights[:3], taste, strict=True)) + weights[4]
+    known = factorise(inner)
+    held = inner.held_out
+    errors = held.rating - known.predict_pairs(held.user, held.item)
+    names = dict(zip(data.movies["movie"], data.movies["genres"], strict=True))
+    first = [str(names[item]).split("|")[0] for item in split.items]
+    return Audience(
+        taste=np.asarray(logit, dtype=np.float32),
+        chain=_chain(split),
+        pull=float(weights[3]),
+        ratings=factorise(split),
+        noise=float(errors.std()),
+        genre=np.unique(first, return_inverse=True)[1],
+        split=split,
+    )
+
+
+def _taste(split: Split, users: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What factors of likes say about each item, as a logarithm; shape ``[N, I]``."""
+    return np.asarray(np.log(0.03 + np.maximum(als(split)(users), 0.0)), dtype=np.float64)
+
+
+def _popularity(split: Split, users: NDArray[np.int64]) -> NDArray[np.float64]:
+    counts = np.bincount(split.history.item, minlength=len(split.items))
+    return np.broadcast_to(np.log1p(counts), (len(users), len(counts)))
+
+
+def _activity(split: Split, users: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Who has watched much watches much: without it the surest guesses would be far too sure."""
+    length = np.log(np.diff(split.history.start)[users])
+    return np.broadcast_to(length[:, None], (len(users), len(split.items)))
+
+
+def _draw(chain: scipy.sparse.csr_array, last: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What the last items draw, as a logarithm; shape ``[N, I]``."""
+    return np.asarray(np.log(0.05 + _follow(chain, last)))
+
+
+def _chain(split: Split) -> scipy.sparse.csr_array:
+    """How often one item follows another in a history, as the square root of the share."""
+    events, items = split.history, len(split.items)
+    same = events.user[1:] == events.user[:-1]
+    place = (events.item[:-1][same], events.item[1:][same])
+    counts = scipy.sparse.csr_array((np.ones(int(same.sum())), place), shape=(items, items))
+    return scipy.sparse.csr_array((counts / (counts.sum(axis=1) + RECENT)[:, None]).sqrt())
+
+
+def _last(split: Split) -> NDArray[np.int64]:
+    """The last items of each history, the latest first, -1 where there are fewer; shape ``[U, RECENT]``."""
+    events = split.history
+    place = events.start[1:, None] - 1 - np.arange(RECENT)
+    return np.where(place >= events.start[:-1, None], events.item[place], -1)
+
+
+def _follow(chain: scipy.sparse.csr_array, last: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What the last items draw, weighted 1, 1/2, 1/3 ... back in time; shape ``[N, I]``."""
+    rows, columns = np.nonzero(last >= 0)
+    weights = scipy.sparse.csr_array(
+        (1.0 / (columns + 1), (rows, last[rows, columns])), shape=(len(last), chain.shape[0])
+    )
+    return np.asarray(scipy.sparse.csr_array(weights @ chain).toarray())
+
+
+def _logistic(features: NDArray[np.float64], hit: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Weights and, last, the intercept that make what happened most likely."""
+    spread = features.std(axis=0)
+    x = np.column_stack([features / spread, np.ones(len(features))])
+
+    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        logit = x @ weights
+        value = np.logaddexp(0.0, logit).mean() - (hit * logit).mean()
+        return float(value), x.T @ (expit(logit) - hit) / len(x)
+
+    start = np.zeros(x.shape[1])
+    start[-1] = np.log(hit.mean() / (1 - hit.mean()))
+    found = scipy.optimize.minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-7})
+    return np.asarray(found.x / np.append(spread, 1.0))
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
+    """What one round of recommendations did; each of shape ``[N]``."""
+
+    reward: NDArray[np.float64]
+    consumed: NDArray[np.bool_]
+    liked: NDArray[np.bool_]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+
+
+class Sessions:
+    """A session of each of ``N`` people at once; who has left takes no more part.
+
+    ``items`` and ``stars`` (``[N, WINDOW]``) are what each has consumed lately, the latest last, -1 and 0 where
+    there is nothing.
+    """
+
+    def __init__(self, audience: Audience, users: NDArray[np.int64], seed: int = 0) -> None:
+        count = len(audience.split.users)
+        users = np.asarray(users, dtype=np.int64)
+        if users.ndim != 1 or not len(users) or users.min() < 0 or users.max() >= count:
+            raise InvalidArgumentError(f"users: must be numbers of people, 0 to {count - 1}")
+        self.audience, self.users, self.rng = audience, users, np.random.default_rng(seed)
+        history, items = audience.split.history, len(audience.split.items)
+        self.seen = history.matrix(items)[users].toarray() > 0
+        place = history.start[1:][users][:, None] - WINDOW + np.arange(WINDOW)
+        there = place >= history.start[:-1][users][:, None]
+        self.items = np.where(there, history.item[place], -1).astype(np.int64)
+        self.stars = np.where(there, history.rating[place], 0).astype(np.int64)
+        self.shown = np.full((len(users), MEMORY), -1)  # genres of what was recommended last
+        self.misses = np.zeros(len(users), dtype=np.int64)
+        self.left = np.zeros(len(users), dtype=bool)
+        self.steps = 0
+        self.likes = audience.likes(users)
+
+    def consumes(self) -> NDArray[np.float64]:
+        """The probability that each person consumes each item now; shape ``[N, I]``; zero if seen."""
+        audience = self.audience
+        drawn = _draw(audience.chain, self.items[:, : -RECENT - 1 : -1])
+        chance = expit(audience.taste[self.users] + audience.pull * drawn)
+        same = (audience.genre[None, None] == self.shown[:, :, None]).sum(axis=1)
+        return np.asarray(np.where(self.seen, 0.0, chance * TIRED**same))
+
+    def best(self) -> NDArray[np.int64]:
+        """What pays most now, with the audience's own probabilities: nobody else can know it; ``[N]``."""
+        worth = self.consumes() * (self.likes + DISLIKED * (1 - self.likes))
+        return np.asarray(worth.argmax(axis=1))
+
+    def step(self, recommended: NDArray[np.int64]) -> Outcome:
+        """Recommend one item to each person.
+
+        Raises:
+            InvalidArgumentError: not one item number for each.
+        """
+        recommended, count = np.asarray(recommended), len(self.users)
+        items = self.seen.shape[1]
+        if recommended.shape != (count,) or not ((recommended >= 0) & (recommended < items)).all():
+            raise InvalidArgumentError(
+                f"recommended has shape {recommended.shape}: must be {(count,)}, items 0 to {items - 1}"
+            )
+        rows, here = np.arange(count), ~self.left
+        draws = self.rng.random((3, count))
+        consumed = here & (draws[0] < self.consumes()[rows, recommended])
+        liked = consumed & (draws[1] < self.likes[rows, recommended])
+        self._remember(consumed, liked, recommended)
+        self.misses = np.where(consumed, 0, self.misses + 1)
+        leaves = here & (self.misses >= PATIENCE) & (draws[2] < LEAVES)
+        self.left |= leaves
+        self.steps += 1
+        reward = np.where(liked, 1.0, np.where(consumed, DISLIKED, 0.0))
+        over = self.steps >= LENGTH
+        return Outcome(reward, consumed, liked, leaves, here & ~leaves & over)
+
+    def _remember(
+        self, consumed: NDArray[np.bool_], liked: NDArray[np.bool_], item: NDArray[np.int64]
+    ) -> None:
+        self.shown = np.column_stack([self.audience.genre[item], self.shown[:, :-1]])
+        who = np.flatnonzero(consumed)
+        self.seen[who, item[who]] = True
+        for kept, value in ((self.items, item), (self.stars, np.where(liked, 5, 2))):
+            kept[who, :-1] = kept[who, 1:]
+            kept[who, -1] = value[who]
+
+
+class SessionEnv(gym.Env[NDArray[np.int64], np.int64]):
+    """One session of a person drawn at random: an action is an item, an observation what was consumed lately.
+
+    An observation has ``WINDOW`` rows of (item + 1, stars), the latest last, zeros where there is nothing. When
+    the person leaves the episode terminates; after ``LENGTH`` recommendations it is truncated.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (as Gymnasium declares it)
+
+    def __init__(self, audience: Audience) -> None:
+        items = len(audience.split.items)
+        self.audience = audience
+        self.action_space = Discrete(items)
+        high = np.tile(np.array([items, 5], dtype=np.int64), (WINDOW, 1))
+        self.observation_space = Box(np.zeros_like(high), high, dtype=np.int64)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.int64], dict[str, Any]]:
+        """Meet another person; ``options={"user": number}`` asks for one."""
+        super().reset(seed=seed)
+        user = (options or {}).get("user", self.np_random.integers(len(self.audience.split.users)))
+        drawn = int(self.np_random.integers(2**31))
+        self.session = Sessions(self.audience, np.array([user]), drawn)
+        return self._observation(), {"user": int(user)}
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
+        """Recommend one item."""
+        done = self.session.step(np.array([action]))
+        info = {"consumed": bool(done.consumed[0]), "liked": bool(done.liked[0])}
+        reward, terminated, truncated = done.reward[0], done.terminated[0], done.truncated[0]
+        return self._observation(), float(reward), bool(terminated), bool(truncated), info
+
+    def _observation(self) -> NDArray[np.int64]:
+        return np.stack([self.session.items[0] + 1, self.session.stars[0]], axis=1)
