@@ -100,7 +100,7 @@ def _epsilon_greedy(m: Memory, c: Config, rng: Rng, x: Floats) -> Floats:
 
 def _commit(m: Memory, c: Config, rng: Rng, x: Floats) -> Floats:
     exploring = (m.total < c.explore * m.counts.shape[1])[:, None]
-    return np.where(exploring, -m.counts, m.means(0.0))
+    return np.where(exploring, -m.counts, m.means(0.0) + 1e9 * m.preferences)  # decided is decided
 
 
 def _ucb1(m: Memory, c: Config, rng: Rng, x: Floats) -> Floats:
@@ -163,9 +163,8 @@ def argmax_random_ties(scores: Floats, rng: Rng) -> Ints:
 
 def learn(m: Memory, c: Config, rows: Ints, arms: Ints, rewards: Floats, x: Floats) -> None:
     """Take in a reward of each of these runs (``rows``), all arrays of one length; ``x`` is ``[n, d]``."""
-    if c.rule == "commit":  # decided is decided
-        deciding = m.total[rows] < c.explore * m.counts.shape[1]
-        rows, arms, rewards = rows[deciding], arms[deciding], rewards[deciding]
+    if c.rule == "commit":
+        m.preferences[rows, arms] += m.total[rows] >= c.explore * m.counts.shape[1]
     elif c.rule == "gradient":
         baseline = m.sums[rows].sum(axis=1) / np.maximum(m.total[rows], 1.0)
         score = np.eye(m.counts.shape[1])[arms] - _softmax(m.preferences[rows])
