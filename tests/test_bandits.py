@@ -442,7 +442,7 @@ def test_replay_learns_from_what_matched_and_from_nothing_else() -> None:
         (lambda: play(gaussian([0.1, 0.2]), Config()), "needs rewards in"),
         (lambda: play(sequence(np.eye(2)), Config(steps=3)), "steps = 3: must be at most 2"),
         (lambda: exact_play(0), "steps = 0"),
-        (lambda: exact_play(61), "at most 60"),
+        (lambda: exact_play(51), "at most 50"),
         (lambda: exact_play(3, truth=(0.5, 2.0)), "truth = 2.0"),
         (lambda: lai_robbins([0.5]), "two or more"),
         (lambda: ucb1_bound([0.5, 7.0], 10), "probabilities"),

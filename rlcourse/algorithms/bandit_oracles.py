@@ -152,17 +152,18 @@ def exact_play(
     1.0833
 
     Raises:
-        InvalidArgumentError: no whole number of steps, more than 60, or a truth that is no probability.
+        InvalidArgumentError: no whole number of steps, more than 50, or a truth that is no probability.
     """
-    if check_positive("steps", steps) > 60:
+    if check_positive("steps", steps) > 50:
         raise InvalidArgumentError(
-            f"steps = {steps}: at most 60, the table has steps ** 4 / 24 rows"
+            f"steps = {steps}: at most 50, the table has steps ** 4 / 24 rows"
         )
     for value in truth or ():
         check_fraction("truth", value)
     values = np.zeros((steps + 2,) * 4)
     ahead = np.zeros_like(values)
-    grid = np.indices((steps,) * 4).reshape(4, -1)
+    grid = np.indices((steps,) * 4, dtype=np.int16).reshape(4, -1)
+    grid = grid[:, grid.sum(axis=0) < steps].astype(np.int64)  # what so many pulls can lead to
     total = grid.sum(axis=0)
     for n in reversed(range(steps)):
         s1, f1, s2, f2 = grid[:, total == n]
