@@ -35,6 +35,7 @@ evidence: setup ## measure every contract whose result is missing or stale
 bench: setup ## side by side with other libraries, in an environment of their own
 	@$(PY) tools/environment.py create .venv-bench benchmarks/requirements.txt
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/tables.py
+	@PYTHONPATH=. .venv-bench/bin/python benchmarks/bandits.py
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/playground.py
 	@PYTHONPATH=. .venv-bench/bin/python -W ignore benchmarks/recommender.py
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/deep.py --out book/evidence/libraries.json

@@ -39,6 +39,7 @@ CHAPTERS = (
     *("approximation", "dqn", "rainbow"),
     *("policy_gradients", "actor_critic", "ppo", "sac", "choosing"),
     *("playground", "rewards"),
+    "bandits",
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
 

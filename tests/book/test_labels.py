@@ -109,6 +109,12 @@ EXERCISES = {
     "ex-rewards-honest": "rewards/honest",
     "ex-rewards-race": "rewards/race",
     "ex-rewards-hunt": "rewards/hunt",
+    "ex-bandits-by-hand": "bandits/by-hand",
+    "ex-bandits-index": "bandits/index",
+    "ex-bandits-constant": "bandits/constant",
+    "ex-bandits-known": "bandits/known",
+    "ex-bandits-replay": "bandits/replay",
+    "ex-bandits-hunt": "bandits/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -127,6 +133,7 @@ ALGORITHMS = {
     "alg-sac": "update",
     "alg-play-paired": "play_episode",
     "alg-shaping": "step",
+    "alg-bandit": "play",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
