@@ -3,7 +3,7 @@ r"""People who watch, tire and leave: a simulated audience, fitted on histories 
 A recommendation is consumed with probability $\sigma(w \cdot x)$, where ``x`` are a taste that does not change, how
 popular the movie is, how much the person watches, and what follows what was watched last; it is liked with
 probability $\Phi((\hat r - 3.5) / s)$, where $\hat r$ is the rating that biased matrix factorisation predicts. Each
-of the last three movies of the same first genre halves the chance, and who has missed four times in a row may leave.
+of the last three movies of the same first genre halves the chance; who has missed four times in a row may leave.
 What it pays is a statement about this model, not about people: that is why the book keeps two scoreboards.
 """
 
