@@ -352,7 +352,7 @@ def test_no_list_of_contracts_at_all(shelf: Path) -> None:
 
 def test_the_books_contracts_can_be_measured() -> None:
     """Settings that a config does not know would fail only after an hour."""
-    from rlcourse.algorithms import dqn, linear, prediction, rainbow, tabular
+    from rlcourse.algorithms import bandits, dqn, linear, prediction, rainbow, tabular
 
     for contract in contracts().values():
         measured, name = contract.measure.split(".")
@@ -366,6 +366,7 @@ def test_the_books_contracts_can_be_measured() -> None:
         kind: Any = {
             "tabular": prediction if "episodes" in contract.config else tabular,
             "linear": linear,
+            "bandits": bandits,
             "rewards": tabular,
             "deep": rainbow if contract.options.get("algorithm") == "rainbow" else dqn,
         }.get(measured)
