@@ -56,6 +56,7 @@ DEEP = {
     "rlcourse.labs.dqn",
     "rlcourse.labs.ppo",
     "rlcourse.labs.sac",
+    "rlcourse.recommender.actor_critic",
 }
 id_of = lambda path: str(path.relative_to(PACKAGE))  # noqa: E731
 

@@ -1,0 +1,278 @@
+r"""A recommender that reads what was watched, in its order, and is taught by stars: GRU, actor and critic.
+
+Papers: Hidasi et al. 2016 (a GRU over sessions), Chen et al. 2019 (a softmax policy over the catalogue, from logs),
+Xin et al. 2020 (a supervised loss beside that of reinforcement learning, on the same encoder). The state is
+:math:`h_t = \mathrm{GRU}(i_1 r_1, \dots, i_t r_t)`, the policy is :math:`\pi(i \mid h) \propto \exp(W h \cdot e_i +
+b_i)` with the items' own embeddings. First, for some epochs, it learns to say what comes next:
+
+.. math:: -\log \pi(i_{t+1} \mid h_t)
+
+and then, on the same logs, with what came next judged by its stars and by the critic :math:`V`,
+
+.. math:: -\bigl(\mathbb 1\{r_{t+1} \ge 4\} + c\, \hat A_t\bigr) \log \pi(i_{t+1} \mid h_t)
+          + \tfrac{c_v}{2} \bigl(\hat G_t - V(h_t)\bigr)^2
+
+where :math:`\hat A` (GAE) and :math:`\hat G = \hat A + V` count as constants. With ``advantage`` zero this is the
+control: the same epochs on what was liked, and no critic in it.
+
+Deviations: the softmax is over a shared sample of items, drawn by the square root of their popularity and corrected
+for it (Bengio and Senécal 2008); there is no weight of importance, since nobody knows with what probability a
+user of MovieLens came upon a movie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rlcourse.errors import check_settings
+from rlcourse.networks import descend, flatten, seeded
+from rlcourse.recommender.data import LIKED, Split
+from rlcourse.returns import gae
+from rlcourse.seeding import streams
+
+__all__ = ["Config", "Reader", "Result", "sequence_loss", "train"]
+
+STARS = np.array(
+    [0.0, -0.5, -0.25, 0.25, 0.75, 1.0]
+)  # reward of a rating; Config has no use for zero stars
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is made of; the defaults are for MovieLens 1M."""
+
+    epochs: int = 15  # over all users, on whatever came next
+    epochs_rewarded: int = 5  # and then on what was worth it
+    advantage: float = 0.5  # weight of the advantage; zero is the control without a critic
+    window: int = 50  # last events that make the state
+    targets: int = 30  # events of a user that are predicted in one epoch
+    batch_size: int = 64  # users
+    negatives: int = 600  # items that the softmax of a batch is over, beside the targets
+    gamma: float = 0.9  # discount a recommendation
+    lam: float = 0.8  # GAE: 0 trusts the values, 1 the stars
+    value_weight: float = 0.25  # of the critic's loss
+    learning_rate: float = 3e-3  # Adam's
+    max_grad_norm: float = 5.0  # a longer gradient is cut to this length
+    embedding: int = 64  # of an item
+    hidden: tuple[int, ...] = (96,)  # units of the GRU
+
+    def __post_init__(self) -> None:
+        check_settings(
+            self,
+            fractions="gamma lam",
+            not_negative="advantage value_weight learning_rate max_grad_norm",
+            positive="epochs window targets batch_size negatives embedding",
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """``scores`` ranks the catalogue for users of the split; ``log`` has one row an epoch."""
+
+    scores: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    network: Reader
+    log: list[dict[str, float]]
+    config: Config
+    seed: int
+
+
+class Reader(nn.Module):
+    """Items and stars in, one state after each of them out; an actor and a critic on top.
+
+    Item ``I`` is "nothing", which stands before the first event.
+    """
+
+    def __init__(self, popularity: NDArray[np.floating], embedding: int, hidden: int) -> None:
+        super().__init__()
+        items = len(popularity)
+        self.items = nn.Embedding(items + 1, embedding, padding_idx=items)
+        self.stars = nn.Embedding(6, embedding, padding_idx=0)
+        self.gru = nn.GRU(embedding, hidden, batch_first=True)
+        self.actor = nn.Linear(hidden, embedding)
+        self.critic = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        with torch.no_grad():
+            self.items.weight.mul_(0.1)
+            self.stars.weight.mul_(0.1)
+        # Before it has learned anything it recommends what is popular.
+        self.bias = nn.Parameter(torch.from_numpy(np.log(popularity + 1.0)).float())
+
+    def states(self, items: Tensor, stars: Tensor) -> Tensor:
+        """``h`` after each event ``[N, L]``: shape ``[N, L, hidden]``."""
+        states: Tensor = self.gru(self.items(items) + self.stars(stars))[0]
+        return states
+
+    def logits(self, states: Tensor, items: Tensor | None = None) -> Tensor:
+        """Of the whole catalogue ``[..., I]``, or of some items ``[M]``: ``[..., M]``."""
+        known = slice(None, -1) if items is None else items
+        wanted: Tensor = self.actor(states)
+        return (
+            wanted @ self.items.weight[known].T + self.bias[slice(None) if items is None else items]
+        )
+
+
+# --- the loss --------------------------------------------------------------------------------------
+
+
+def sequence_loss(
+    target_logit: Tensor,
+    negative_logits: Tensor,
+    coefficient: Tensor,
+    values: Tensor,
+    returns: Tensor,
+    value_weight: float,
+) -> Tensor:
+    r"""Policy and value terms of events that really happened: losses ``[B]``.
+
+    Args:
+        target_logit: of what came next, corrected for how it was sampled; ``[B]``.
+        negative_logits: of the sampled items, corrected; minus infinity where one is the target; ``[B, M]``.
+        coefficient: of ``log pi``: one, or whether it was liked plus the weighted advantage; ``[B]``.
+        values: the critic's word before it came; ``[B]``.
+        returns: their targets, constants; ``[B]``.
+        value_weight: of the critic's loss.
+    """
+    assert target_logit.shape == coefficient.shape == values.shape == returns.shape
+    everything = torch.cat([target_logit[:, None], negative_logits], dim=1)
+    log_prob = target_logit - everything.logsumexp(dim=1)
+    return -coefficient * log_prob + value_weight / 2 * (returns - values) ** 2
+
+
+# --- the loop --------------------------------------------------------------------------------------
+
+
+class Batch:
+    """Windows of users' histories: ``items`` and ``stars`` ``[N, window + targets]``, padded in front."""
+
+    def __init__(self, split: Split, users: NDArray[np.int64], end: NDArray[np.int64], length: int):
+        history, nothing = split.history, len(split.items)
+        place = end[:, None] - length + np.arange(length)
+        there = place >= history.start[:-1][users][:, None]
+        place = np.maximum(place, 0)
+        self.items = torch.from_numpy(
+            np.where(there, history.item[place], nothing).astype(np.int64)
+        )
+        self.stars = torch.from_numpy(np.where(there, history.rating[place], 0).astype(np.int64))
+
+
+def train(
+    config: Config,
+    split: Split,
+    seed: int = 0,
+    *,
+    loss: Callable[..., Tensor] = sequence_loss,
+    on_progress: Callable[[int, dict[str, float], Reader], None] | None = None,
+) -> Result:
+    """Learn from the histories of a split, and from nothing else.
+
+    Args:
+        config: its settings.
+        split: whose ``history`` is read.
+        seed: of weights, windows and samples.
+        loss: in the place of :func:`sequence_loss`.
+        on_progress: called after each epoch, with its number, its log row and the network.
+
+    Raises:
+        DivergenceError: a loss or its gradient is no longer finite.
+    """
+    random = streams(seed)
+    popularity = np.bincount(split.history.item, minlength=len(split.items)).astype(np.float64)
+    with seeded(random.network):
+        network = Reader(popularity, config.embedding, config.hidden[0])
+    weights = flatten(network)
+    optimizer = torch.optim.Adam([weights], fused=True)
+    share = np.sqrt(popularity + 1.0)
+    share /= share.sum()
+    expected = torch.from_numpy(np.log(config.negatives * share)).float()  # log of expected draws
+    log: list[dict[str, float]] = []
+    for epoch in range(config.epochs + config.epochs_rewarded):
+        rewarded, losses = epoch >= config.epochs, []
+        order = random.exploration.permutation(len(split.users))
+        for users in np.array_split(order, -(-len(order) // config.batch_size)):
+            drawn = random.exploration.choice(len(share), size=config.negatives, p=share)
+            sampled = torch.from_numpy(drawn)
+            batch = _windows(split, users, config, random.exploration)
+            value = descend(
+                _loss(network, batch, sampled, expected, config, rewarded, loss),
+                weights,
+                optimizer,
+                config.learning_rate,
+                config.max_grad_norm,
+                facts={"epoch": epoch},
+            )
+            losses.append(value)
+        log.append(
+            {"epoch": epoch + 1, "rewarded": float(rewarded), "loss": float(np.mean(losses))}
+        )
+        if on_progress:
+            on_progress(epoch + 1, log[-1], network)
+    return Result(
+        lambda users: score(network, split, users, config.window), network, log, config, seed
+    )
+
+
+def _windows(
+    split: Split, users: NDArray[np.int64], config: Config, rng: np.random.Generator
+) -> Batch:
+    """One stretch of each user, that ends anywhere behind its first ``targets`` events."""
+    first, last = split.history.start[:-1][users], split.history.start[1:][users]
+    earliest = np.minimum(first + config.targets, last)
+    return Batch(split, users, rng.integers(earliest, last + 1), config.window + config.targets)
+
+
+def _loss(
+    network: Reader,
+    batch: Batch,
+    sampled: Tensor,
+    expected: Tensor,
+    config: Config,
+    rewarded: bool,
+    loss: Callable[..., Tensor],
+) -> Tensor:
+    count, nothing = config.targets, len(expected)
+    states = network.states(batch.items, batch.stars)[:, -count - 1 :]
+    values = network.critic(states).squeeze(-1)
+    items, stars = batch.items[:, -count:], batch.stars[:, -count:]
+    there = items != nothing
+    reward = torch.from_numpy(STARS)[stars].numpy()
+    known = values.detach().double().numpy()
+    boundary = np.zeros(reward.T.shape, dtype=bool)
+    boundary[-1] = True
+    advantages = gae(
+        reward.T,
+        np.full(reward.T.shape, config.gamma),
+        known[:, :-1].T,
+        known[:, 1:].T,
+        config.lam,
+        boundary,
+    ).T
+    advantage = torch.from_numpy(advantages).float()
+    coefficient = torch.ones_like(advantage)
+    if rewarded:
+        coefficient = (stars >= LIKED).float() + config.advantage * advantage
+    chosen, item = states[:, :-1][there], items[there]
+    target_logit = (network.actor(chosen) * network.items(item)).sum(-1) + network.bias[item]
+    others = network.logits(chosen, sampled) - expected[sampled]
+    others = others.masked_fill(sampled == item[:, None], -torch.inf)
+    return loss(
+        target_logit - expected[item],
+        others,
+        coefficient[there],
+        values[:, :-1][there],
+        (advantage + values[:, :-1].detach())[there],
+        config.value_weight if not rewarded or config.advantage else 0.0,
+    ).mean()
+
+
+@torch.no_grad()
+def score(
+    network: Reader, split: Split, users: NDArray[np.int64], window: int
+) -> NDArray[np.float32]:
+    """Logits of the whole catalogue after each user's history; shape ``[N, I]``."""
+    batch = Batch(split, users, split.history.start[1:][users], window)
+    return np.asarray(network.logits(network.states(batch.items, batch.stars)[:, -1]).numpy())
