@@ -80,7 +80,9 @@ def test_ppo_teaches_an_agent_as_it_is() -> None:
     x = torch.randint(0, 256, (8, 4, 42, 42), dtype=torch.uint8)
     chances, values = agent(x)
     torch.testing.assert_close(agent.critic(agent.eye(x)), values)
-    loss = ppo.clipped_loss(chances.log_prob(torch.zeros(8, dtype=int)), torch.zeros(8), values, 0.2)
+    loss = ppo.clipped_loss(
+        chances.log_prob(torch.zeros(8, dtype=int)), torch.zeros(8), values, 0.2
+    )
     loss.mean().backward()  # type: ignore[no-untyped-call]
     assert weights.grad is not None and float(weights.grad.norm()) > 0
     frozen = agent.policy()

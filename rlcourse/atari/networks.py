@@ -70,7 +70,9 @@ def eye(
     return nn.Sequential(*parts), width
 
 
-def q_network(observations: Box, actions: int, layers: str = "nature", **look: float) -> nn.Sequential:
+def q_network(
+    observations: Box, actions: int, layers: str = "nature", **look: float
+) -> nn.Sequential:
     """Action values, ``[B, stack, height, width] -> [B, actions]``.
 
     >>> parameters(q_network(Box(0, 255, (4, 84, 84), "uint8"), 6))
