@@ -51,6 +51,7 @@ DEEP = {
     "rlcourse.algorithms.ppo",
     "rlcourse.algorithms.sac",
     "rlcourse.atari.networks",
+    "rlcourse.atari.agents",
     "rlcourse.atari.train",
     "rlcourse.evidence.choosing",
     "rlcourse.evidence.deep",

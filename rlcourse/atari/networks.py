@@ -106,10 +106,16 @@ class Agent(nn.Module):
     """
 
     def __init__(
-        self, observations: Box, actions: Discrete, layers: str = "nature", **look: float
+        self,
+        observations: Box,
+        actions: Discrete,
+        layers: str = "nature",
+        *,
+        centre: float = 0.0,
+        scale: float = 255.0,
     ) -> None:
         super().__init__()
-        self.eye, width = eye(observations, layers, **look)
+        self.eye, width = eye(observations, layers, centre=centre, scale=scale)
         self.actor = Head(width, int(actions.n))
         self.critic = nn.Sequential(nn.Linear(width, 1), nn.Flatten(0))
         gains = {self.actor.logits: 0.01, self.critic[0]: 1.0}  # at first all actions nearly alike
