@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from torch import nn
 
 from rlcourse.algorithms import dqn, ppo
 from rlcourse.atari.environment import Game
-from rlcourse.atari.networks import Agent, q_network
+from rlcourse.atari.networks import Agent, eye, q_network
 from rlcourse.atari.replay import FrameReplay, PrioritizedFrameReplay
 from rlcourse.atari.rollout import GameSegments
 from rlcourse.checkpoint import Checkpoint, read_config, restore
@@ -92,6 +93,7 @@ def _settle(config: PPOConfig | DQNConfig) -> None:
     object.__setattr__(config, "env_id", config.game.name)
     if not config.scale > 0:
         raise InvalidArgumentError(f"scale = {config.scale!r}: must be more than zero")
+    eye(Box(0, 255, config.game.shape, np.uint8), config.network)  # whether they fit
 
 
 class PPO:

@@ -206,7 +206,9 @@ def _settings(algorithm: str, game: str, network: str, sticky: float, steps: int
 
     from rlcourse.atari.agents import preset
 
-    config = preset(algorithm, rom(game), network=network, **({"steps": steps} if steps else {}))
+    config = preset(
+        algorithm, rom(game), network=network, **({} if steps is None else {"steps": steps})
+    )
     world = replace(config.game, sticky=sticky)
     if network != "small":
         large = {"height": 84, "width": 84, "cut_top": 0, "cut_bottom": 0}

@@ -70,17 +70,17 @@ def train(
     path = folder / CHECKPOINT
     until = None if minutes is None else 60 * check_not_negative("minutes", minutes)
     check_not_negative("checkpoint_minutes", checkpoint_minutes)
-    _prepare(folder, resume)
+    _check(folder, resume)
     kind = next(kind for kind, settings in AGENTS.values() if isinstance(config, settings))
-    with _locked(folder), stopping() as stop:
-        run = kind(config, seed, device, threads)
-        if resume:
-            restore(run, load(path))
-            if getattr(run, "replay", None):
-                run.replay.cut()  # the games before and after are not the same
-        before, start = run.seconds, time.monotonic()
-        saved = start
-        try:
+    run = kind(config, seed, device, threads)  # before the folder: it may not fit into memory
+    try:
+        with _locked(folder), stopping() as stop:
+            if resume:
+                restore(run, load(path))
+                if getattr(run, "replay", None):
+                    run.replay.cut()  # the games before and after are not the same
+            before, start = run.seconds, time.monotonic()
+            saved = start
             while run.episodes.steps < config.steps and not stop.asked:
                 run.advance()
                 now = time.monotonic()
@@ -98,8 +98,8 @@ def train(
                             raise
                         on_trouble(str(error))
             save(path, run, replay=memory)
-        finally:
-            run.episodes.close()  # joins the emulators' threads, on every way out
+    finally:
+        run.episodes.close()  # joins the emulators' threads, on every way out
     return run
 
 
@@ -151,7 +151,7 @@ def report(folder: Path) -> str:
     return "\n".join(lines)
 
 
-def _prepare(folder: Path, resume: bool) -> None:
+def _check(folder: Path, resume: bool) -> None:
     """Check the folder before anything is made."""
     exists = (folder / CHECKPOINT).exists()
     if resume and not exists:
@@ -162,19 +162,18 @@ def _prepare(folder: Path, resume: bool) -> None:
         raise InvalidArgumentError(
             f"out = {folder}: there is a training; go on with it (--resume {folder}) or name another folder"
         )
-    ours = exists or (folder / LOCK).exists() or not folder.is_dir() or not any(folder.iterdir())
+    if folder.exists() and not folder.is_dir():
+        raise InvalidArgumentError(f"out = {folder}: must be a folder")
+    ours = exists or (folder / LOCK).exists() or not folder.exists() or not any(folder.iterdir())
     if not ours:
         raise InvalidArgumentError(f"out = {folder}: holds other things; name a new folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CourseError(f"out = {folder}: cannot be made ({error.strerror})") from error
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold a folder alone. The system lets go of it when the process ends, however it ends."""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / LOCK, "a+b")  # noqa: SIM115
     except OSError as error:
         raise CourseError(f"{folder}: cannot be written ({error.strerror})") from error
