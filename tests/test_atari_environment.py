@@ -124,7 +124,7 @@ def test_rewards_are_clipped_only_for_the_learner() -> None:
         np.testing.assert_array_equal(step.reward, reward)
         assert (step.reward[score > 0] == 1).all()
     assert max(score.max() for _, _, score, _ in rows) >= 5
-    for step, _, score, _ in played(judged(game), 120):
+    for step, _, score, _ in played(judged(game), 60):
         np.testing.assert_array_equal(step.reward, score)
 
 
@@ -139,9 +139,10 @@ def test_a_lost_life_ends_the_learners_episode_and_not_the_game() -> None:
     assert set(lives.ravel()) == {5, 4, 3, 2, 1}
     np.testing.assert_array_equal(over[1:], lives[1:] > lives[:-1])  # five again: a new game
     assert over.sum() >= 2 and terminated[over].all()
-    quiet = played(judged(Game("breakout")), 250)
+    quiet = played(judged(Game("breakout", max_frames=200)), 60)
+    assert any(ended.any() for _, ended, *_ in quiet)
     for step, ended, *_ in quiet:
-        np.testing.assert_array_equal(step.terminated, ended)
+        np.testing.assert_array_equal(step.boundary, ended)
 
 
 def follows(step: Step, after: Step, over: np.ndarray) -> None:
@@ -207,22 +208,19 @@ def test_the_same_seed_plays_the_same_game_in_any_number_of_threads() -> None:
 
 def test_neighbouring_seeds_share_no_game() -> None:
     """The emulator counts a seed up over its copies: copy 1 of seed 0 would be copy 0 of seed 1."""
-    games = Games(Game("breakout"), 2)
-    first = [games.reset(seed) for seed in (0, 1)]
-    for _ in range(2):
-        np.testing.assert_array_equal(games.reset(0), first[0])
-    began = []
-    for seed in (0, 1):
+    games, began = Games(Game("breakout"), 2), []
+    for seed in (0, 1, 0):
         games.reset(seed)
         for t in range(40):
             games.step([t % 4, t % 4])
         began.append(games.obs.copy())
     assert (began[0][1] != began[1][0]).any()
+    np.testing.assert_array_equal(began[0], began[2])
 
 
 def test_leaving_at_once_is_no_crash() -> None:
     code = (
-        "from rlcourse.atari.environment import *; g = Games(Game('pong'), 4, threads=2);"
+        "from rlcourse.atari.environment import *; g = Games(Game('pong'), 2, threads=2);"
         "g.reset(0); [g.step([0] * 2) for _ in range(5)]"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -138,7 +138,9 @@ def report(folder: Path) -> str:
     ]
     if log:
         # By whole windows: the first games to finish after a start are the short ones.
-        lines.append(f"mean score of {RECENT} games, as trained:")
+        lines.append(
+            f"mean score of the last {RECENT} games (or as many as there were), as trained:"
+        )
         for share in (0.1, 0.25, 0.5, 0.75, 1.0):
             end = max(1, round(share * len(log)))
             window = [row["return"] for row in log[max(0, end - RECENT) : end]]
