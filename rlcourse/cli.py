@@ -1,4 +1,4 @@
-"""The command line: ``rlcourse train | evaluate | watch``, and ``evidence``, ``playground``, ``recommender``."""
+"""The command line: ``rlcourse train | evaluate | watch``, and ``evidence``, ``playground`` and the projects."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ import tyro
 from tqdm.auto import tqdm
 
 from rlcourse.algorithms import tabular
+from rlcourse.atari import commands
 from rlcourse.envs.vector import make
 from rlcourse.errors import CourseError, DivergenceError, InvalidArgumentError, NoModelError
 from rlcourse.evaluation import Policy, exact_return, play, tabular_policy
@@ -538,6 +539,7 @@ def main() -> None:
     recommender.command(name="prepare")(recommender_prepare)
     recommender.command(name="evaluate")(recommender_evaluate)
     app.command(recommender, name="recommender")
+    app.command(commands.app(), name="atari")
     try:
         if arguments[:1] == ["train"] and arguments[1:] and not arguments[1].startswith("-"):
             settings = [re.sub("^--env(?==|$)", "--env-id", given) for given in arguments[2:]]

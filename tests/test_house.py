@@ -32,12 +32,21 @@ FLOORS = (
     ("evidence", "film"),
     ("plotting", "source"),
     ("widgets",),
-    ("playground", "recommender"),
+    ("playground", "recommender", "atari"),
     ("labs",),
     ("cli",),
 )
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-HEAVY = ("torch", "safetensors", "ipywidgets", "IPython", "vl_convert", "pandas", "implicit")
+HEAVY = (
+    "torch",
+    "safetensors",
+    "ipywidgets",
+    "IPython",
+    "vl_convert",
+    "pandas",
+    "implicit",
+    "ale_py",
+)
 # The rooms that need torch (the extra `deep`); nothing else may load them but when asked to.
 DEEP = {
     "rlcourse.networks",
@@ -50,6 +59,9 @@ DEEP = {
     "rlcourse.algorithms.a3c",
     "rlcourse.algorithms.ppo",
     "rlcourse.algorithms.sac",
+    "rlcourse.atari.networks",
+    "rlcourse.atari.agents",
+    "rlcourse.atari.train",
     "rlcourse.evidence.choosing",
     "rlcourse.evidence.deep",
     "rlcourse.evidence.policies",

@@ -71,6 +71,7 @@ def test_lock_meets_every_range_of_the_package_and_its_extras() -> None:
         "mujoco",
         "playground",
         "agents",
+        "atari",
         "recommender",
         "book",
         "test",

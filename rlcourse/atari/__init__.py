@@ -1,0 +1,1 @@
+"""Atari games from pixels: their environments, memory, networks, judgement and training."""

@@ -1,0 +1,162 @@
+"""``rlcourse atari``, as a reader types it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("ale_py")
+
+from rlcourse import checkpoint
+from rlcourse.atari import agents, film
+from rlcourse.atari.environment import Game
+from rlcourse.cli import main
+
+
+@pytest.fixture
+def type_in(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Any:
+    """Type a command in an empty folder: ``(exit code, what it said, what it complained of)``."""
+    monkeypatch.chdir(tmp_path)
+
+    def type_in(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["rlcourse", "atari", *words])
+        code = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return type_in
+
+
+@pytest.fixture
+def tiny(monkeypatch: Any) -> None:
+    """Batches of sixteen steps, games of ten."""
+    full = agents.preset
+
+    def preset(algorithm: str, game: str, **changes: Any) -> Any:
+        config = full(algorithm, game, num_envs=2, batch_size=16, **changes)
+        world = dataclasses.replace(config.game, max_frames=40)
+        more = {"horizon": 8} if algorithm == "ppo" else {"replay_size": 32, "train_every": 16}
+        return dataclasses.replace(config, game=world, **more)
+
+    monkeypatch.setattr(agents, "preset", preset)
+
+
+def test_a_training_is_stopped_and_resumed(type_in: Any, tiny: None) -> None:
+    """What was under way when it stopped is lost: games of ten steps, stopped after eight."""
+    code, said, _ = type_in("train", "--minutes", "0", "--steps", "48")
+    assert code == 0 and "go on with: rlcourse atari train --resume ppo-pong-0" in said
+    assert "16 of 48 agent steps, 64 frames" in said
+    code, said, _ = type_in("train", "--resume", "ppo-pong-0")
+    assert code == 0 and "48 of 48 agent steps" in said and "go on with" not in said
+    code, said, _ = type_in("report", "ppo-pong-0")
+    assert code == 0 and "2 games" in said and "random play -20.7" in said
+
+
+def test_a_player_is_judged_and_filmed(
+    type_in: Any, tiny: None, tmp_path: Path, monkeypatch: Any
+) -> None:
+    type_in("train", "--game", "breakout", "--algorithm", "dqn", "--minutes", "0", "--steps", "32")
+    from rlcourse.atari.evaluation import PROTOCOLS
+
+    short = dataclasses.replace(PROTOCOLS["nature"], max_frames=80)
+    monkeypatch.setitem(PROTOCOLS, "nature", short)
+    code, said, _ = type_in(
+        *("evaluate", "dqn-breakout-0", "--protocol", "nature", "--games", "2", "--out", "x.json")
+    )
+    assert code == 0 and "over 2 whole games" in said and "2 broken off" in said
+    assert "of the way from random play (1.7) to the human tester (31.8)" in said
+    kept = json.loads((tmp_path / "x.json").read_text())
+    assert kept["protocol"]["epsilon"] == 0.05 and len(kept["scores"]) == 2
+    real = film.moves
+    monkeypatch.setattr(film, "moves", lambda *a, **k: real(*a, **{**k, "max_frames": 200}))
+    code, said, _ = type_in("watch", "dqn-breakout-0", "--out", "x.gif", "--seconds", "2")
+    assert code == 0 and "x.gif" in said and "in 50 steps" in said
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    if sys.platform == "linux":
+        code, _, complaint = type_in("watch", "dqn-breakout-0")
+        assert code == 2 and "there is no screen here" in complaint
+
+
+def test_the_machine_on_the_screen_plays_the_players_game() -> None:
+    """What the player saw, made of what the film shows: grey, brighter of two, shrunk."""
+    seen: list[Any] = []
+    rng = np.random.default_rng(0)
+
+    def play(obs: Any) -> Any:
+        seen.append(obs[0, -1].astype(float))
+        return rng.integers(3, size=1)
+
+    game = Game("pong", height=42, width=42, actions=("NOOP", "RIGHT", "LEFT"))
+    screens = [screen for screen, _ in film.moves(play, game, max_frames=400)]
+    assert len(screens) == 100
+    for picture, screen in zip(seen[41::10], screens[41::10], strict=False):
+        gray = np.array(Image.fromarray(screen).convert("L").resize((42, 42), Image.Resampling.BOX))
+        assert abs(gray - picture).mean() < 3  # the pool of two frames moves an edge or two
+
+
+def test_a_film_is_small_and_has_the_screens_shape(tmp_path: Path, monkeypatch: Any) -> None:
+    real = film.moves
+    monkeypatch.setattr(film, "moves", lambda *a, **k: real(*a, **{**k, "max_frames": 400}))
+    rng, path = np.random.default_rng(0), tmp_path / "x.gif"
+    score, steps = film.record(
+        lambda obs: rng.integers(6, size=len(obs)), Game("pong"), path, seconds=4, skip=1
+    )
+    assert steps == 100 and score <= 0 and path.stat().st_size < 40_000
+    with Image.open(path) as picture:
+        assert picture.size == (160, 210) and picture.n_frames <= 60
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--game", "pogn"], "did you mean pong"),
+        (["train", "--algorithm", "dpq"], "must be one of ppo, dqn"),
+        (["train", "--network", "small", "--device", "tpu"], "device = 'tpu'"),
+        (["train", "--network", "big"], "network = 'big'"),
+        (["train", "--sticky", "2"], "sticky = 2.0"),
+        (["train", "--steps", "0"], "steps"),
+        (["train", "--resume", "nowhere"], "no Atari training is here"),
+        (["report", "nowhere"], "no Atari training is here"),
+        (["evaluate", "nowhere"], "no Atari training is here"),
+        (["evaluate", "nowhere", "--protocol", "natur"], "must be one of nature"),
+    ],
+)
+def test_what_can_be_mended_is_one_line_and_leaves_nothing(
+    type_in: Any, tmp_path: Path, words: list[str], message: str
+) -> None:
+    code, _, complaint = type_in(*words)
+    assert code == 2 and message in complaint and "Traceback" not in complaint
+    assert len(complaint.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_of_something_else_is_refused(type_in: Any, tmp_path: Path) -> None:
+    from rlcourse.algorithms import dqn
+
+    run = dqn.Run(dqn.Config(replay_size=8), 0, "cpu")
+    checkpoint.save(tmp_path / "other.safetensors", run)
+    code, _, complaint = type_in("evaluate", "other.safetensors")
+    assert code == 2 and "must be of an Atari run" in complaint
+
+
+def test_without_the_emulator_the_message_says_what_to_install(
+    type_in: Any, monkeypatch: Any
+) -> None:
+    from rlcourse.atari import environment
+
+    environment.names.cache_clear()
+    monkeypatch.setitem(sys.modules, "ale_py", None)
+    code, _, complaint = type_in("train")
+    assert code == 2 and 'pip install "rlcourse[atari]"' in complaint
