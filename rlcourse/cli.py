@@ -23,7 +23,7 @@ import tyro
 from tqdm.auto import tqdm
 
 from rlcourse.algorithms import tabular
-from rlcourse.atari import commands
+from rlcourse.atari import commands as atari
 from rlcourse.envs.vector import make
 from rlcourse.errors import CourseError, DivergenceError, InvalidArgumentError, NoModelError
 from rlcourse.evaluation import Policy, exact_return, play, tabular_policy
@@ -31,6 +31,7 @@ from rlcourse.evidence import Row, check, contracts, load, run
 from rlcourse.files import replace_file
 from rlcourse.mdp import from_env
 from rlcourse.playground.policies import DEEP, from_checkpoint, require_same_spaces
+from rlcourse.recommender import commands as recommender
 from rlcourse.statistics import bootstrap_interval, iqm
 
 __all__ = ["main"]
@@ -440,86 +441,6 @@ def playground_dashboard(
     print(f"{out}: {out.stat().st_size / 1e3:,.0f} kB; open it in a browser")
 
 
-def recommender_prepare(
-    data: Path | None = None, accept_licence: bool = False, size: str = "small"
-) -> None:
-    """Find, check and describe the ratings that a recommender learns from.
-
-    Looked for in this order: DATA, the folder that RLCOURSE_DATA names, the cache; then downloaded, if the
-    licence of MovieLens is accepted; else made up, and then every table says SYNTHETIC.
-
-    Args:
-        data: a folder with ratings.dat, movies.dat and users.dat.
-        accept_licence: that you accept the licence of MovieLens 1M, which is shown without this.
-        size: of made-up data: tiny, small or full.
-    """
-    from rlcourse.recommender.data import cache, load, sessions
-    from rlcourse.recommender.download import LICENCE, download
-
-    here = data or os.environ.get("RLCOURSE_DATA") or (cache() / "ratings.dat").exists()
-    if not here and accept_licence:
-        with tqdm(unit="B", unit_scale=True, desc="ml-1m.zip") as bar:
-
-            def on_progress(so_far: int, total: int) -> None:
-                bar.total = total
-                bar.update(so_far - bar.n)
-
-            download(accept_licence=True, on_progress=on_progress)
-    found = load(data, size=size)
-    split = sessions(found)
-    judged = np.diff(split.relevant().indptr)
-    print(
-        f"{found.name}: {len(found.ratings):,} ratings of {len(split.items):,} movies "
-        f"({len(found.movies):,} listed) by {len(split.users):,} people\n"
-        f"split: the last fifth of each person's ratings is held out; {(judged > 0).sum():,} people liked "
-        f"something of it, {np.median(judged[judged > 0]):.0f} movies in the median\n"
-        f"sha256 of the files: {found.digest}"
-    )
-    if found.synthetic:
-        print(f"\n{LICENCE}\nTo fetch the real data: rlcourse recommender prepare --accept-licence")
-
-
-def recommender_evaluate(data: Path | None = None, k: int = 10, size: str = "small") -> None:
-    """Rank the whole catalogue for everybody, by every baseline, and print the scoreboard.
-
-    Args:
-        data: a folder with ratings.dat, movies.dat and users.dat; else as in prepare.
-        k: places of the ranking that count.
-        size: of made-up data: tiny, small or full.
-    """
-    from rlcourse.recommender import baselines
-    from rlcourse.recommender.data import load, sessions
-    from rlcourse.recommender.metrics import judge
-
-    split = sessions(load(data, size=size))
-    ease, chain = baselines.ease(split), baselines.markov(split)
-    boards = {
-        "random": baselines.random(split),
-        "popularity": baselines.popularity(split),
-        "item-kNN": baselines.item_knn(split),
-        "BPR": baselines.bpr(split),
-        "ALS": baselines.als(split),
-        "Markov chain": chain,
-        "EASE": ease,
-        "EASE + chain": baselines.blend(ease, chain),
-    }
-    print(f"{split.name}; the whole catalogue of {len(split.items):,} movies is ranked\n")
-    print(
-        f"{'':14}{f'NDCG@{k}':>16}{'recall':>9}{'precision':>11}{'hits':>8}{'coverage':>10}{'bits':>7}"
-    )
-    for name, scores in boards.items():
-        board = judge(scores, split, k)
-        print(
-            f"{name:14}{board.mean('ndcg'):9.4f} ±{board.error('ndcg'):.4f}{board.mean('recall'):9.4f}"
-            f"{board.mean('precision'):11.4f}{board.mean('hit_rate'):8.3f}{board.coverage:10.3f}"
-            f"{board.novelty:7.2f}",
-            flush=True,
-        )
-    print(
-        "\n± is one standard error over people; bits: how surprising a recommendation is on average"
-    )
-
-
 def main() -> None:
     """Entry point: prints what a user can mend as one line and leaves with code 2."""
     arguments = sys.argv[1:]
@@ -535,11 +456,8 @@ def main() -> None:
     playground.command(name="run")(playground_run)
     playground.command(name="dashboard")(playground_dashboard)
     app.command(playground, name="playground")
-    recommender = tyro.extras.SubcommandApp()
-    recommender.command(name="prepare")(recommender_prepare)
-    recommender.command(name="evaluate")(recommender_evaluate)
-    app.command(recommender, name="recommender")
-    app.command(commands.app(), name="atari")
+    app.command(atari.app(), name="atari")
+    app.command(recommender.app(), name="recommender")
     try:
         if arguments[:1] == ["train"] and arguments[1:] and not arguments[1].startswith("-"):
             settings = [re.sub("^--env(?==|$)", "--env-id", given) for given in arguments[2:]]

@@ -481,9 +481,29 @@ def test_made_up_data_say_so_in_every_table(tmp_path: Path) -> None:
         assert f"\n{name} " in table
 
 
+def test_a_model_is_trained_kept_judged_and_asked(tmp_path: Path) -> None:
+    model = str(tmp_path / "model")
+    short = ["--size", "tiny", "--epochs", "1", "--epochs-rewarded", "1"]
+    trained = rlcourse("train", *short, "--out", model)
+    assert trained.returncode == 0, trained.stderr
+    assert "SYNTHETIC tiny" in trained.stdout and "actor-critic" in trained.stdout
+    again = rlcourse("train", *short, "--out", model)
+    assert again.returncode == 2 and "exists; go on with it (--resume" in again.stderr
+    assert "\nactor-critic " in rlcourse("evaluate", "--size", "tiny", "--model", model).stdout
+    for more in ([], ["--model", model]):
+        asked = rlcourse("recommend", "--user", "42", "--size", "tiny", "--k", "3", *more)
+        lines = asked.stdout.splitlines()
+        assert lines[0].startswith("SYNTHETIC tiny, user 42: ") and len(lines) == 5
+        assert all("[" in line and "; you liked " in line for line in lines[2:])
+    other = rlcourse("recommend", "--user", "42", "--size", "small", "--model", model)
+    assert other.returncode == 2 and "give it the data that it was trained on" in other.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (["recommend", "--size", "tiny", "--user", "777"], "they run from 1 to 60"),
+        (["recommend", "--size", "tiny", "--user", "1", "--model", "nowhere"], "no such file"),
         (["evaluate", "--size", "huge"], "size = 'huge': must be one of"),
         (["evaluate", "--size", "tiny", "--k", "0"], "k = 0"),
         (["evaluate", "--size", "tiny", "--k", "5000"], "items >= k"),

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from rlcourse.errors import InvalidArgumentError
+from rlcourse import checkpoint
+from rlcourse.errors import CorruptCheckpointError, InvalidArgumentError
 from rlcourse.recommender import baselines, metrics
 from rlcourse.recommender.actor_critic import (
     STARS,
     Batch,
     Config,
     Reader,
+    Run,
     score,
     sequence_loss,
     train,
@@ -184,6 +187,31 @@ def test_it_learns_to_rank(split: Split) -> None:
     assert board.coverage > popular.coverage
     assert [row["rewarded"] for row in result.log] == [0.0] * 10 + [1.0] * 2
     assert result.log[9]["loss"] < result.log[0]["loss"]
+
+
+def test_a_run_that_was_cut_off_ends_as_the_whole_one_does(tiny: Split, tmp_path: Path) -> None:
+    config = replace(SHORT, epochs=2, epochs_rewarded=2)
+
+    def stop(epoch: int, row: dict[str, float], run: Run) -> None:
+        checkpoint.save(tmp_path / "model", run)
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tiny, on_progress=stop)
+    whole = train(config, tiny)
+    resumed = train(config, tiny, resume=checkpoint.load(tmp_path / "model"))
+    assert resumed.log == whole.log
+    users = np.arange(len(tiny.users))
+    np.testing.assert_array_equal(resumed.scores(users), whole.scores(users))
+
+
+def test_a_checkpoint_of_another_catalogue_is_told_of(
+    tiny: Split, split: Split, tmp_path: Path
+) -> None:
+    checkpoint.save(tmp_path / "model", Run(SHORT, tiny, 0))
+    with pytest.raises(CorruptCheckpointError, match=r"knows \d+ movies, these data have"):
+        train(SHORT, split, resume=checkpoint.load(tmp_path / "model"))
 
 
 @pytest.mark.parametrize(

@@ -30,13 +30,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from rlcourse.errors import check_settings
+from rlcourse.checkpoint import Checkpoint, restore
+from rlcourse.errors import CorruptCheckpointError, check_settings
 from rlcourse.networks import descend, flatten, seeded
 from rlcourse.recommender.data import LIKED, Split
 from rlcourse.returns import gae
 from rlcourse.seeding import streams
 
-__all__ = ["Config", "Reader", "Result", "sequence_loss", "train"]
+__all__ = ["Config", "Reader", "Result", "Run", "restore_for", "sequence_loss", "train"]
 
 STARS = np.array(
     [0.0, -0.5, -0.25, 0.25, 0.75, 1.0]
@@ -160,13 +161,41 @@ class Batch:
         self.stars = torch.from_numpy(np.where(there, history.rating[place], 0).astype(np.int64))
 
 
+class Run:
+    """All of a run that changes; ``kept`` is what a checkpoint holds."""
+
+    algorithm = "recommender"
+    kept = ("network", "optimizer", "dice", "epoch", "log", "items")
+
+    def __init__(self, config: Config, split: Split, seed: int) -> None:
+        self.config, self.split, self.seed, self.epoch = config, split, seed, 0
+        self.log: list[dict[str, float]] = []
+        self.items = split.items.copy()
+        random = streams(seed)
+        popularity = np.bincount(split.history.item, minlength=len(split.items)).astype(np.float64)
+        with seeded(random.network):
+            self.network = Reader(popularity, config.embedding, config.hidden[0])
+        self.weights = flatten(self.network)
+        self.optimizer = torch.optim.Adam([self.weights], fused=True)
+        self.dice = random.exploration
+        share = np.sqrt(popularity + 1.0)
+        self.share = share / share.sum()
+        # The logarithm of how often an item is drawn in a batch, on average.
+        self.expected = torch.from_numpy(np.log(config.negatives * self.share)).float()
+
+    def scores(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits of the whole catalogue for users of the split; shape ``[N, I]``."""
+        return score(self.network, self.split, users, self.config.window)
+
+
 def train(
     config: Config,
     split: Split,
     seed: int = 0,
     *,
     loss: Callable[..., Tensor] = sequence_loss,
-    on_progress: Callable[[int, dict[str, float], Reader], None] | None = None,
+    on_progress: Callable[[int, dict[str, float], Run], None] | None = None,
+    resume: Checkpoint | None = None,
 ) -> Result:
     """Learn from the histories of a split, and from nothing else.
 
@@ -175,45 +204,53 @@ def train(
         split: whose ``history`` is read.
         seed: of weights, windows and samples.
         loss: in the place of :func:`sequence_loss`.
-        on_progress: called after each epoch, with its number, its log row and the network.
+        on_progress: called after each epoch, with its number, its log row and the run.
+        resume: a checkpoint to go on from, of the same settings and seed.
 
     Raises:
         DivergenceError: a loss or its gradient is no longer finite.
+        CorruptCheckpointError: the checkpoint is of another catalogue.
     """
-    random = streams(seed)
-    popularity = np.bincount(split.history.item, minlength=len(split.items)).astype(np.float64)
-    with seeded(random.network):
-        network = Reader(popularity, config.embedding, config.hidden[0])
-    weights = flatten(network)
-    optimizer = torch.optim.Adam([weights], fused=True)
-    share = np.sqrt(popularity + 1.0)
-    share /= share.sum()
-    expected = torch.from_numpy(np.log(config.negatives * share)).float()  # log of expected draws
-    log: list[dict[str, float]] = []
-    for epoch in range(config.epochs + config.epochs_rewarded):
-        rewarded, losses = epoch >= config.epochs, []
-        order = random.exploration.permutation(len(split.users))
+    run = Run(config, split, seed)
+    if resume is not None:
+        restore_for(run, resume)
+    while run.epoch < config.epochs + config.epochs_rewarded:
+        rewarded, losses = run.epoch >= config.epochs, []
+        order = run.dice.permutation(len(split.users))
         for users in np.array_split(order, -(-len(order) // config.batch_size)):
-            drawn = random.exploration.choice(len(share), size=config.negatives, p=share)
-            sampled = torch.from_numpy(drawn)
-            batch = _windows(split, users, config, random.exploration)
+            drawn = run.dice.choice(len(run.share), size=config.negatives, p=run.share)
+            batch = _windows(split, users, config, run.dice)
             value = descend(
-                _loss(network, batch, sampled, expected, config, rewarded, loss),
-                weights,
-                optimizer,
+                _loss(run, batch, torch.from_numpy(drawn), rewarded, loss),
+                run.weights,
+                run.optimizer,
                 config.learning_rate,
                 config.max_grad_norm,
-                facts={"epoch": epoch},
+                facts={"epoch": run.epoch},
             )
             losses.append(value)
-        log.append(
-            {"epoch": epoch + 1, "rewarded": float(rewarded), "loss": float(np.mean(losses))}
-        )
+        run.epoch += 1
+        row = {"epoch": run.epoch, "rewarded": float(rewarded), "loss": float(np.mean(losses))}
+        run.log.append(row)
         if on_progress:
-            on_progress(epoch + 1, log[-1], network)
-    return Result(
-        lambda users: score(network, split, users, config.window), network, log, config, seed
-    )
+            on_progress(run.epoch, row, run)
+    return Result(run.scores, run.network, run.log, config, seed)
+
+
+def restore_for(run: Run, kept: Checkpoint) -> None:
+    """Put a run into the state of a checkpoint, if that knows the same movies.
+
+    Raises:
+        CorruptCheckpointError: it knows others.
+        InvalidArgumentError: it is of another algorithm, seed or settings.
+    """
+    theirs = kept.arrays.get("items")
+    if theirs is not None and not np.array_equal(theirs, run.items):
+        raise CorruptCheckpointError(
+            f"the checkpoint knows {len(theirs):,} movies, these data have {len(run.items):,} or others: "
+            "give it the data that it was trained on"
+        )
+    restore(run, kept)
 
 
 def _windows(
@@ -226,14 +263,9 @@ def _windows(
 
 
 def _loss(
-    network: Reader,
-    batch: Batch,
-    sampled: Tensor,
-    expected: Tensor,
-    config: Config,
-    rewarded: bool,
-    loss: Callable[..., Tensor],
+    run: Run, batch: Batch, sampled: Tensor, rewarded: bool, loss: Callable[..., Tensor]
 ) -> Tensor:
+    network, config, expected = run.network, run.config, run.expected
     count, nothing = config.targets, len(expected)
     states = network.states(batch.items, batch.stars)[:, -count - 1 :]
     values = network.critic(states).squeeze(-1)
