@@ -177,7 +177,7 @@ class Parallel:
 
 
 class Spread:
-    """``mpe2/simple_spread_v3`` for many copies at once: as many agents as landmarks, and nobody is told which.
+    """``mpe2/simple_spread_v3`` for many copies at once: as many landmarks as agents, two or more.
 
     Each step pays every agent half of minus the sum, over landmarks, of the distance to the nearest agent, and
     costs it half a point for every agent that it touches. An observation holds the own velocity and place,
