@@ -352,8 +352,17 @@ def test_no_list_of_contracts_at_all(shelf: Path) -> None:
 
 def test_the_books_contracts_can_be_measured() -> None:
     """Settings that a config does not know would fail only after an hour."""
-    from rlcourse.algorithms import dqn, ippo, iql, linear, matrix_games
-    from rlcourse.algorithms import prediction, rainbow, self_play, tabular
+    from rlcourse.algorithms import (
+        dqn,
+        ippo,
+        iql,
+        linear,
+        matrix_games,
+        prediction,
+        rainbow,
+        self_play,
+        tabular,
+    )
 
     for contract in contracts().values():
         measured, name = contract.measure.split(".")

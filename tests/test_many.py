@@ -84,7 +84,9 @@ class Clockwork:
 
     possible_agents = ("x", "y")
 
-    def __init__(self, life: int, leaves_early: bool = False, kinds: tuple[int, int] = (2, 2)) -> None:
+    def __init__(
+        self, life: int, leaves_early: bool = False, kinds: tuple[int, int] = (2, 2)
+    ) -> None:
         self.life, self.early, self.kinds, self.births = life, leaves_early, kinds, 0
 
     def observation_space(self, agent: str) -> Box:
@@ -228,7 +230,9 @@ def test_the_plan_is_the_shortest_of_all_and_all_agents_find_it() -> None:
         world = Spread(copies=1)
         world.reset(int(rng.integers(1000)))
         ways = np.linalg.norm(world.place[0][:, None] - world.landmark[0], axis=2)
-        best = min(itertools.permutations(range(3)), key=lambda p: sum(ways[a, p[a]] for a in range(3)))
+        best = min(
+            itertools.permutations(range(3)), key=lambda p: sum(ways[a, p[a]] for a in range(3))
+        )
         alone = [many._towards(world.obs[[a]], world.obs[[a], 4 + 2 * best[a] : 6 + 2 * best[a]])[0]
                  for a in range(3)]  # fmt: skip
         assert assigned(world.obs).tolist() == alone

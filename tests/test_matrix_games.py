@@ -67,9 +67,15 @@ def test_joint_policies_are_margins_and_games_need_not_be_square() -> None:
 def test_steps_of_multiplicative_weights_by_hand() -> None:
     x, y, eta = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5]), 0.5
     _, (up, down) = multiplicative_weights(ROCK_PAPER_SCISSORS, x, y, steps=1, eta=eta)
-    weights = [x[a] * np.exp(eta * sum(ROCK_PAPER_SCISSORS[a, b] * y[b] for b in range(3))) for a in range(3)]
+    weights = [
+        x[a] * np.exp(eta * sum(ROCK_PAPER_SCISSORS[a, b] * y[b] for b in range(3)))
+        for a in range(3)
+    ]
     np.testing.assert_allclose(up, np.array(weights) / sum(weights))
-    weights = [y[b] * np.exp(-eta * sum(x[a] * ROCK_PAPER_SCISSORS[a, b] for a in range(3))) for b in range(3)]
+    weights = [
+        y[b] * np.exp(-eta * sum(x[a] * ROCK_PAPER_SCISSORS[a, b] for a in range(3)))
+        for b in range(3)
+    ]
     np.testing.assert_allclose(down, np.array(weights) / sum(weights))
 
 

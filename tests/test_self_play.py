@@ -124,7 +124,9 @@ def test_the_judge_follows_every_reply() -> None:
 
 def test_the_judge_follows_all_moves_that_tie() -> None:
     """A perfect player does not lose; one that lets chance decide among all moves can."""
-    perfect = judge(lambda b: [c for c in range(9) if not b[c] and -minimax(after(b, c)) == minimax(b)])
+    perfect = judge(
+        lambda b: [c for c in range(9) if not b[c] and -minimax(after(b, c)) == minimax(b)]
+    )
     assert perfect.losses == 0 and perfect.wins > 0 and perfect.draws > 0
     anything = judge(lambda b: [c for c in range(9) if not b[c]])
     assert anything.losses > 0

@@ -58,7 +58,9 @@ def mistakes(policy: Any) -> int:
 
 
 def test_ippo_learns_a_task_of_which_the_answer_is_known(mirror: None) -> None:
-    config = ippo.Config(steps=6_000, num_envs=8, horizon=25, batch_size=50, hidden=(16,), gamma=0.5)
+    config = ippo.Config(
+        steps=6_000, num_envs=8, horizon=25, batch_size=50, hidden=(16,), gamma=0.5
+    )
     assert mistakes(ippo.train(config).policy) == 0
 
 

@@ -84,7 +84,11 @@ def _by_hand(answer: Any) -> str:
             (-2.0, "the first action", look),
             (-11.75, "the second action", look),
             (1.25, "the third action", look),
-            (30 / 41, "the share", "the first and the third row of the table, against such a partner"),
+            (
+                30 / 41,
+                "the share",
+                "the first and the third row of the table, against such a partner",
+            ),
         ),
         tolerance=1e-3,
     )
@@ -113,7 +117,9 @@ def _told(answer: Any) -> str:
         for turn, name in enumerate(order):
             expected.append(sum(pay[name] for pay in paid[told[name] : turn]))
             told[name] = turn
-        expect_close(call(answer, (order, paid)), expected, what="a longer game", look="who is told what")
+        expect_close(
+            call(answer, (order, paid)), expected, what="a longer game", look="who is told what"
+        )
     return "right: added up over the turns, everybody gets everything once."
 
 
@@ -131,9 +137,13 @@ def _target(answer: Any) -> str:
         moved = sum(map(abs, board))
         seen: Board = tuple(mark * (-1) ** moved for mark in board)
         if moved and self_play.outcome(seen) is None:
-            row = {c: -self_play.minimax(self_play.after(seen, c)) for c in range(9) if seen[c] == 0}
+            row = {
+                c: -self_play.minimax(self_play.after(seen, c)) for c in range(9) if seen[c] == 0
+            }
             right = -self_play.minimax(seen)
-            expect_close(call(answer, (seen, row)), right, what=f"the board {seen}", look="the maximum")
+            expect_close(
+                call(answer, (seen, row)), right, what=f"the board {seen}", look="the maximum"
+            )
     result = self_play.train(self_play.Config(games=2_000), target=answer)
     return f"right on every position, and it has played 2,000 games and knows {len(result.table):,} boards."
 

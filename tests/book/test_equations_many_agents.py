@@ -36,20 +36,25 @@ def test_what_is_told_adds_up_to_what_was_paid() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         agents = ["a", "b", "c"][: int(rng.integers(1, 4))]
-        pay = [{n: float(rng.integers(-5, 6)) for n in agents} for _ in range(int(rng.integers(1, 15)))]
-        told = {name: 0.0 for name in agents}
+        pay = [
+            {n: float(rng.integers(-5, 6)) for n in agents} for _ in range(int(rng.integers(1, 15)))
+        ]
+        told = dict.fromkeys(agents, 0.0)
         for k, name in enumerate(agents):
             turns = [t for t in range(len(pay)) if t % len(agents) == k]
             edges = [0, *turns, len(pay)]  # the printed sums, the last one after the end
             told[name] = sum(
-                sum(pay[t][name] for t in range(low, high)) for low, high in itertools.pairwise(edges)
+                sum(pay[t][name] for t in range(low, high))
+                for low, high in itertools.pairwise(edges)
             )
         plain = {name: sum(row[name] for row in pay) for name in agents}
         found = aec_returns(TurnGame(agents, pay), lambda obs: np.zeros(1), seed=0)
         assert told == pytest.approx(plain) and found == pytest.approx(plain)
 
 
-@pytest.mark.equation("eq-agents-spread", oracle="loops over pairs, in the original world where it is there")
+@pytest.mark.equation(
+    "eq-agents-spread", oracle="loops over pairs, in the original world where it is there"
+)
 def test_the_reward_is_the_distance_of_marks_and_the_touches() -> None:
     world = Spread(copies=30)
     world.reset(0)
@@ -86,7 +91,9 @@ def test_where_a_disc_comes_to_rest() -> None:
         np.testing.assert_allclose(world.place[0, 0], rest, atol=1e-9)
 
 
-@pytest.mark.equation("eq-agents-drift", oracle="the mean over ten thousand games against such a partner")
+@pytest.mark.equation(
+    "eq-agents-drift", oracle="the mean over ten thousand games against such a partner"
+)
 def test_an_action_is_worth_what_the_partner_makes_of_it() -> None:
     for seed in range(3):
         partner, _ = two(seed)
@@ -100,7 +107,9 @@ def test_an_action_is_worth_what_the_partner_makes_of_it() -> None:
             )
 
 
-@pytest.mark.equation("eq-agents-gradient", oracle="finite differences of the team's expected reward")
+@pytest.mark.equation(
+    "eq-agents-gradient", oracle="finite differences of the team's expected reward"
+)
 def test_own_scores_times_the_shared_reward_are_the_teams_gradient() -> None:
     rng = np.random.default_rng(0)
 
@@ -146,7 +155,9 @@ def test_the_objective_is_the_mean_over_agents() -> None:
             stopped = ratio > limit if gain[i, k] > 0 else ratio < limit
             total += (limit if stopped else ratio) * gain[i, k]
         by_agent.append(total / samples)
-    rows = [torch.from_numpy(array.T.ravel()) for array in (now, old, gain)]  # as the batch has them
+    rows = [
+        torch.from_numpy(array.T.ravel()) for array in (now, old, gain)
+    ]  # as the batch has them
     assert -float(ppo.clipped_loss(*rows, clip).mean()) == pytest.approx(np.mean(by_agent))
 
 
@@ -170,6 +181,7 @@ def test_the_chase_in_continuous_time() -> None:
 
 def equilibrium(game: Any) -> Chances:
     """Of a zero-sum game, by linear programs: the largest floor under what x wins, the lowest ceiling for y."""
+
     def best(table: Any) -> Any:
         n, m = table.shape
         cost = [*np.zeros(n), -1.0]
@@ -181,12 +193,16 @@ def equilibrium(game: Any) -> Chances:
     return best(game), best(-game.T)
 
 
-@pytest.mark.equation("eq-agents-invariant", oracle="equilibria by linear programs; the product of probabilities")
+@pytest.mark.equation(
+    "eq-agents-invariant", oracle="equilibria by linear programs; the product of probabilities"
+)
 def test_something_is_conserved() -> None:
     tried = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
-        game = ROCK_PAPER_SCISSORS if seed == 0 else ROCK_PAPER_SCISSORS * rng.uniform(0.5, 2, (3, 3))
+        game = (
+            ROCK_PAPER_SCISSORS if seed == 0 else ROCK_PAPER_SCISSORS * rng.uniform(0.5, 2, (3, 3))
+        )
         best_x, best_y = equilibrium(game)
         if min(*best_x, *best_y) < 0.05:
             continue  # not all actions are played there
@@ -200,7 +216,9 @@ def test_something_is_conserved() -> None:
     assert tried >= 10
 
 
-@pytest.mark.equation("eq-agents-average", oracle="regrets, and best answers found by trying all actions")
+@pytest.mark.equation(
+    "eq-agents-average", oracle="regrets, and best answers found by trying all actions"
+)
 def test_averages_can_hardly_be_exploited() -> None:
     for seed in range(10):
         rng = np.random.default_rng(seed)
