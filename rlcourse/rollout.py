@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.spaces import Discrete
 
+from rlcourse.envs.many import Joint, make_world
 from rlcourse.envs.vector import Step, Stepper, make, make_vector
-from rlcourse.errors import InvalidArgumentError, check_positive
+from rlcourse.errors import InvalidArgumentError, check_multiple, check_positive
 from rlcourse.mdp import Bools, Floats
 
 __all__ = [
     "Act",
+    "Crowd",
     "Episodes",
     "Progress",
     "Segment",
@@ -190,6 +192,51 @@ class Segments(VectorEpisodes):
             step = self.step(action)
             rows.append((step.obs, raw, step.reward, step.terminated, step.boundary, step.next_obs))
         return Segment(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+class Crowd(Segments):
+    """The same of the agents of worlds that they share: a row an agent, a log row an agent's episode.
+
+    ``steps`` counts agent steps. With ``joint`` a row holds what all agents of its world see, the own view first.
+
+    >>> crowd = Crowd("rlcourse/Spread", {}, num_envs=6, seed=0)
+    >>> crowd.play(lambda obs: (np.ones(6, int), np.ones(6, int)), steps=2).obs.shape, crowd.steps
+    ((2, 6, 18), 12)
+
+    Raises:
+        InvalidArgumentError: rows that do not fill whole worlds.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        options: Mapping[str, Any],
+        num_envs: int,
+        seed: int,
+        *,
+        joint: bool = False,
+    ) -> None:
+        one = make_world(env_id, 1, **options)
+        self.agents, self.own_space, self.joint = one.agents, one.single_observation_space, joint
+        one.close()
+        check_multiple("num_envs", num_envs, "agents", self.agents)
+        self.env_id, self.options, self.num_envs, self.seed = env_id, options, num_envs, seed
+        self.steps = 0
+        self.log: list[dict[str, float]] = []
+        self.note: dict[str, float] = {}
+        worlds = self.envs = self._begin()
+        self.observation_space = worlds.single_observation_space
+        self.action_space = worlds.single_action_space
+        self.num_actions = int(worlds.single_action_space.n)
+
+    def _begin(self) -> Any:
+        worlds = make_world(self.env_id, self.num_envs // self.agents, **self.options)
+        rows = Joint(worlds) if self.joint else worlds
+        words = np.random.SeedSequence([self.seed, self.steps]).generate_state(1)
+        rows.reset(int(words[0]) & 0x7FFFFFFF)
+        self.total = np.zeros(self.num_envs)
+        self.length = np.zeros(self.num_envs, dtype=np.int64)
+        return rows
 
 
 class Whole(NamedTuple):

@@ -352,12 +352,32 @@ def test_no_list_of_contracts_at_all(shelf: Path) -> None:
 
 def test_the_books_contracts_can_be_measured() -> None:
     """Settings that a config does not know would fail only after an hour."""
-    from rlcourse.algorithms import bandits, dqn, linear, prediction, rainbow, tabular
+    from rlcourse.algorithms import (
+        bandits,
+        dqn,
+        ippo,
+        iql,
+        linear,
+        matrix_games,
+        prediction,
+        rainbow,
+        self_play,
+        tabular,
+    )
 
     for contract in contracts().values():
         measured, name = contract.measure.split(".")
         if name in ("random_return", "rule_return"):
             assert contract.config.keys() <= {"env_id", "env_options"}
+            continue
+        if measured == "games":
+            learner = matrix_games if name == "climbed" else self_play
+            learner.Config(**contract.config)
+            continue
+        if measured == "agents":
+            if name == "learned_return":
+                teams = {"ippo": ippo, "iql": iql}
+                teams[contract.options["algorithm"]].Config(**contract.config)
             continue
         if measured in ("policies", "choosing"):
             learner = importlib.import_module(f"rlcourse.algorithms.{name.split('_')[0]}")

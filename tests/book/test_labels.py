@@ -109,6 +109,12 @@ EXERCISES = {
     "ex-rewards-honest": "rewards/honest",
     "ex-rewards-race": "rewards/race",
     "ex-rewards-hunt": "rewards/hunt",
+    "ex-agents-by-hand": "many_agents/by-hand",
+    "ex-agents-told": "many_agents/told",
+    "ex-agents-target": "many_agents/target",
+    "ex-agents-gap": "many_agents/gap",
+    "ex-agents-symmetry": "many_agents/symmetry",
+    "ex-agents-hunt": "many_agents/hunt",
     "ex-bandits-by-hand": "bandits/by-hand",
     "ex-bandits-index": "bandits/index",
     "ex-bandits-constant": "bandits/constant",
@@ -133,6 +139,8 @@ ALGORITHMS = {
     "alg-sac": "update",
     "alg-play-paired": "play_episode",
     "alg-shaping": "step",
+    "alg-ippo": "train",
+    "alg-self-play": "train",
     "alg-bandit": "play",
 }
 # label -> the work that proves it
