@@ -352,12 +352,15 @@ def test_no_list_of_contracts_at_all(shelf: Path) -> None:
 
 def test_the_books_contracts_can_be_measured() -> None:
     """Settings that a config does not know would fail only after an hour."""
-    from rlcourse.algorithms import dqn, linear, prediction, rainbow, tabular
+    from rlcourse.algorithms import dqn, linear, planner, prediction, rainbow, tabular
 
     for contract in contracts().values():
         measured, name = contract.measure.split(".")
         if name in ("random_return", "rule_return"):
             assert contract.config.keys() <= {"env_id", "env_options"}
+            continue
+        if name == "random_success":
+            assert contract.config.keys() == {"moves"}
             continue
         if measured in ("policies", "choosing"):
             learner = importlib.import_module(f"rlcourse.algorithms.{name.split('_')[0]}")
@@ -367,6 +370,7 @@ def test_the_books_contracts_can_be_measured() -> None:
             "tabular": prediction if "episodes" in contract.config else tabular,
             "linear": linear,
             "rewards": tabular,
+            "mazes": tabular if name == "table_steps" else planner,
             "deep": rainbow if contract.options.get("algorithm") == "rainbow" else dqn,
         }.get(measured)
         if kind is None:

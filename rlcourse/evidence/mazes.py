@@ -30,7 +30,7 @@ JUDGES = 100  # test mazes
 def judges(rooms: int = 4, method: str = "wilson") -> tuple[str, ...]:
     """The test mazes, always the same.
 
-    >>> len(judges(3))
+    >>> len(judges(6))
     40
     """
     return tuple(mazes(JUDGES if rooms == 4 else 40, 0, split="test", rooms=rooms, method=method))

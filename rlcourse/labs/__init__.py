@@ -38,7 +38,7 @@ CHAPTERS = (
     *("intro", "loop", "mdp", "bellman", "q_learning"),
     *("approximation", "dqn", "rainbow"),
     *("policy_gradients", "actor_critic", "ppo", "sac", "choosing"),
-    *("playground", "rewards"),
+    *("playground", "rewards", "mazes"),
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
 

@@ -109,6 +109,11 @@ EXERCISES = {
     "ex-rewards-honest": "rewards/honest",
     "ex-rewards-race": "rewards/race",
     "ex-rewards-hunt": "rewards/hunt",
+    "ex-mazes-by-hand": "mazes/by-hand",
+    "ex-mazes-fates": "mazes/fates",
+    "ex-mazes-leak": "mazes/leak",
+    "ex-mazes-sweep": "mazes/sweep",
+    "ex-mazes-hunt": "mazes/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -127,6 +132,7 @@ ALGORITHMS = {
     "alg-sac": "update",
     "alg-play-paired": "play_episode",
     "alg-shaping": "step",
+    "alg-planner": "train",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
