@@ -359,6 +359,7 @@ def test_the_books_contracts_can_be_measured() -> None:
         iql,
         linear,
         matrix_games,
+        planner,
         prediction,
         rainbow,
         self_play,
@@ -369,6 +370,9 @@ def test_the_books_contracts_can_be_measured() -> None:
         measured, name = contract.measure.split(".")
         if name in ("random_return", "rule_return"):
             assert contract.config.keys() <= {"env_id", "env_options"}
+            continue
+        if name == "random_success":
+            assert contract.config.keys() == {"moves"}
             continue
         if measured == "games":
             learner = matrix_games if name == "climbed" else self_play
@@ -388,6 +392,7 @@ def test_the_books_contracts_can_be_measured() -> None:
             "linear": linear,
             "bandits": bandits,
             "rewards": tabular,
+            "mazes": tabular if name == "table_steps" else planner,
             "deep": rainbow if contract.options.get("algorithm") == "rainbow" else dqn,
         }.get(measured)
         if kind is None:

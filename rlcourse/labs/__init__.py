@@ -38,7 +38,7 @@ CHAPTERS = (
     *("intro", "loop", "mdp", "bellman", "q_learning"),
     *("approximation", "dqn", "rainbow"),
     *("policy_gradients", "actor_critic", "ppo", "sac", "choosing"),
-    *("playground", "rewards", "many_agents"),
+    *("playground", "rewards", "mazes", "many_agents"),
     "bandits",
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
