@@ -109,3 +109,5 @@ def test_a_policy_that_takes_nothing_that_was_logged_cannot_be_judged() -> None:
         self_normalised([1, 0], [0, 0], [0.5, 0.5])
     with pytest.raises(InvalidArgumentError, match="must be"):
         doubly_robust([1, 0], [0.5, 0.5], [0.5, 0.5], [0.5], [0.5, 0.5])
+    with pytest.raises(InvalidArgumentError, match="predicted and predicted_value: must be finite"):
+        doubly_robust([1, 0], [0.5, 0.5], [0.5, 0.5], [0.5, np.nan], [0.5, 0.5])

@@ -22,7 +22,7 @@ from scipy.sparse import csr_array, csr_matrix
 
 from rlcourse.errors import CorruptDataError, CourseError, InvalidArgumentError
 from rlcourse.recommender import baselines, metrics, synthetic
-from rlcourse.recommender.data import Split, leave_last_out, load, read, sessions
+from rlcourse.recommender.data import Split, everything, leave_last_out, load, read, sessions
 from rlcourse.recommender.download import download
 
 MOVIES = "1::Toy Story (1995)::Animation|Comedy\n7::Misérables, Les: Part 1 (1995)::Drama\n9::Heat (1995)::Crime\n"
@@ -299,6 +299,11 @@ def test_bad_arguments_of_metrics_are_told_of(split: Split) -> None:
         metrics.top_k(np.array([[np.nan, 1.0]]), 1)
     with pytest.raises(InvalidArgumentError, match="must agree, and not be empty"):
         metrics.rmse([1.0], [])
+    for k in (0, -1, 5000):
+        with pytest.raises(InvalidArgumentError, match=f"k = {k}"):
+            metrics.judge(baselines.popularity(split), split, k)
+    with pytest.raises(InvalidArgumentError, match="ridge = 0"):
+        baselines.ease(split, 0.0)
     with pytest.raises(InvalidArgumentError, match="scores returned shape"):
         metrics.judge(lambda users: np.zeros((len(users), 2)), split)
 
@@ -452,6 +457,19 @@ def test_an_archive_that_would_fill_the_disk_is_refused(
         download(accept_licence=True, folder=tmp_path / "ml-1m", address=address, md5=md5)
 
 
+def test_a_folder_with_other_things_is_left_alone(tmp_path: Path, address: str) -> None:
+    (tmp_path / "diary.txt").write_text("mine")
+    with pytest.raises(InvalidArgumentError, match="holds other things"):
+        download(accept_licence=True, folder=tmp_path, address=address)
+    assert (tmp_path / "diary.txt").read_text() == "mine" and not Server.asked
+
+
+def test_what_is_known_today_is_everything(folder: Path) -> None:
+    split = everything(read(folder))
+    assert split.items[split.history.item].tolist() == [1, 7, 9, 9, 7]
+    assert len(split.held_out.item) == 0
+
+
 def test_no_download_without_the_licence_nor_from_nowhere(tmp_path: Path) -> None:
     with pytest.raises(CourseError, match="research"):
         download(accept_licence=False, folder=tmp_path / "ml-1m")
@@ -506,7 +524,7 @@ def test_a_model_is_trained_kept_judged_and_asked(tmp_path: Path) -> None:
         (["recommend", "--size", "tiny", "--user", "1", "--model", "nowhere"], "no such file"),
         (["evaluate", "--size", "huge"], "size = 'huge': must be one of"),
         (["evaluate", "--size", "tiny", "--k", "0"], "k = 0"),
-        (["evaluate", "--size", "tiny", "--k", "5000"], "items >= k"),
+        (["evaluate", "--size", "tiny", "--k", "5000"], "k = 5000: must be at most"),
         (["prepare", "--data", "nowhere"], "has no ratings.dat"),
     ],
 )

@@ -216,7 +216,14 @@ def test_a_checkpoint_of_another_catalogue_is_told_of(
 
 @pytest.mark.parametrize(
     "settings",
-    [{"epochs": 0}, {"gamma": 1.5}, {"advantage": -1.0}, {"hidden": (0,)}, {"window": 2.5}],
+    [
+        {"epochs": 0},
+        {"epochs_rewarded": -1},
+        {"gamma": 1.5},
+        {"advantage": -1.0},
+        {"hidden": (0,)},
+        {"window": 2.5},
+    ],
 )
 def test_settings_that_cannot_be_right_are_told_of(settings: dict[str, object]) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(settings))):

@@ -5,7 +5,7 @@ Xin et al. 2020 (a supervised loss beside that of reinforcement learning, on the
 :math:`h_t = \mathrm{GRU}(i_1 r_1, \dots, i_t r_t)`, the policy is :math:`\pi(i \mid h) \propto \exp(W h \cdot e_i +
 b_i)` with the items' own embeddings. First, for some epochs, it learns to say what comes next:
 
-.. math:: -\log \pi(i_{t+1} \mid h_t)
+.. math:: -\log \pi(i_{t+1} \mid h_t) + \tfrac{c_v}{2} \bigl(\hat G_t - V(h_t)\bigr)^2
 
 and then, on the same logs, with what came next judged by its stars and by the critic :math:`V`,
 
@@ -13,7 +13,7 @@ and then, on the same logs, with what came next judged by its stars and by the c
           + \tfrac{c_v}{2} \bigl(\hat G_t - V(h_t)\bigr)^2
 
 where :math:`\hat A` (GAE) and :math:`\hat G = \hat A + V` count as constants. With ``advantage`` zero this is the
-control: the same epochs on what was liked, and no critic in it.
+control: the same first stage, and then the same epochs on what was liked, without the critic.
 
 Deviations: the softmax is over a shared sample of items, drawn by the square root of their popularity and corrected
 for it (Bengio and Senécal 2008); there is no weight of importance, since nobody knows with what probability a
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rlcourse.checkpoint import Checkpoint, restore
-from rlcourse.errors import CorruptCheckpointError, check_settings
+from rlcourse.errors import CorruptCheckpointError, check_positive, check_settings
 from rlcourse.networks import descend, flatten, seeded
 from rlcourse.recommender.data import LIKED, Split
 from rlcourse.returns import gae
@@ -70,6 +70,9 @@ class Config:
             not_negative="advantage value_weight learning_rate max_grad_norm",
             positive="epochs window targets batch_size negatives embedding",
         )
+        if self.epochs_rewarded != 0:
+            rewarded = check_positive("epochs_rewarded", self.epochs_rewarded)
+            object.__setattr__(self, "epochs_rewarded", rewarded)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from rlcourse.errors import check_not_negative, check_positive
+from rlcourse.errors import InvalidArgumentError, check_not_negative, check_positive
 from rlcourse.recommender.data import Split
 from rlcourse.recommender.metrics import Scores
 
@@ -66,7 +66,10 @@ def ease(split: Split, ridge: float = 300.0) -> Scores:
     $\lVert X - X B\rVert^2 + \lambda \lVert B\rVert^2$ under $\mathrm{diag}(B) = 0$ (Steck 2019,
     doi 10.1145/3308558.3313710, equation 8).
     """
-    check_not_negative("ridge", ridge)
+    if check_not_negative("ridge", ridge) == 0:
+        raise InvalidArgumentError(
+            "ridge = 0: must be more, or a movie that nobody liked has no answer"
+        )
     liked = split.history.matrix(len(split.items), liked=True)
     gram = csr_array(liked.T @ liked).toarray()  # whole numbers, exact in single precision
     gram[np.diag_indices_from(gram)] += ridge

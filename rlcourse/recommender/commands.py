@@ -12,7 +12,7 @@ import tyro
 from tqdm.auto import tqdm
 
 from rlcourse.errors import CourseError, InvalidArgumentError, check_positive
-from rlcourse.recommender.data import LIKED, MovieLens, Split, cache, load, sessions
+from rlcourse.recommender.data import LIKED, MovieLens, Split, cached, everything, load, sessions
 from rlcourse.recommender.download import LICENCE, download
 from rlcourse.recommender.metrics import Board, Scores, judge, top_k
 
@@ -35,7 +35,7 @@ def prepare(data: Path | None = None, accept_licence: bool = False, size: str = 
         accept_licence: that you accept the licence of MovieLens 1M, which is shown without this.
         size: of made-up data: tiny, small or full.
     """
-    here = data or os.environ.get("RLCOURSE_DATA") or (cache() / "ratings.dat").exists()
+    here = data or os.environ.get("RLCOURSE_DATA") or cached()
     if not here and accept_licence:
         with tqdm(unit="B", unit_scale=True, desc="ml-1m.zip") as bar:
 
@@ -77,7 +77,7 @@ def train(
         seed: of weights, windows and samples.
         epochs: over all people, on whatever they watched next.
         epochs_rewarded: and then on what they gave stars.
-        advantage: weight of the critic's word; 0 is the control without a critic.
+        advantage: weight of the critic's word; 0 is the control, with no critic in the rewarded epochs.
         out: the model's file; by default recommender-SEED.safetensors.
         resume: a model's file to go on with, with its settings and its seed; it is written to again.
         size: of made-up data: tiny, small or full.
@@ -176,9 +176,7 @@ def recommend(
     from rlcourse.recommender import baselines
 
     found = load(data, size=size)
-    split = sessions(
-        found, 1 - 1e-9
-    )  # one rating is held out: of a person's past, all the rest is known
+    split = everything(found)
     number = np.flatnonzero(split.users == user)
     if not len(number):
         raise InvalidArgumentError(

@@ -25,7 +25,18 @@ from scipy.sparse import csr_array
 from rlcourse.errors import CorruptDataError, CourseError, InvalidArgumentError, check_fraction
 from rlcourse.recommender import synthetic
 
-__all__ = ["Events", "MovieLens", "Split", "cache", "leave_last_out", "load", "read", "sessions"]
+__all__ = [
+    "Events",
+    "MovieLens",
+    "Split",
+    "cache",
+    "cached",
+    "everything",
+    "leave_last_out",
+    "load",
+    "read",
+    "sessions",
+]
 
 # The genuine file, by its first three columns: the times of a copy may have been rebuilt.
 GENUINE = "2dad134c8b493373beed8d2a42e18ec2a93606fd957bd76c0bfbdef5c514b985"
@@ -95,7 +106,7 @@ def load(
     given = folder or os.environ.get("RLCOURSE_DATA")
     if given:
         return read(given)
-    if all((cache() / f"{name}.dat").exists() for name in FORMATS):
+    if cached():
         return read(cache())
     with tempfile.TemporaryDirectory(prefix="rlcourse-") as made:
         synthetic.write(Path(made), size, seed)
@@ -106,6 +117,11 @@ def cache() -> Path:
     """Where a download is kept: under ``XDG_CACHE_HOME``, by default ``~/.cache``."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "rlcourse" / "ml-1m"
+
+
+def cached() -> bool:
+    """Whether the cache holds all three files."""
+    return all((cache() / f"{kind}.dat").exists() for kind in FORMATS)
 
 
 def read(folder: str | Path, *, name: str | None = None) -> MovieLens:
@@ -285,6 +301,14 @@ def leave_last_out(data: MovieLens, *, liked: bool = False) -> Split:
     target = np.zeros(len(place), dtype=bool)
     target[last[last >= 0]] = True
     return Split(name, users, items, events.keep(before), events.keep(target))
+
+
+def everything(data: MovieLens) -> Split:
+    """Nothing held out: what is known when somebody asks for a recommendation today."""
+    users, items, events = _events(data)
+    return Split(
+        data.name, users, items, events, events.keep(np.zeros(len(events.item), dtype=bool))
+    )
 
 
 def _events(data: MovieLens) -> tuple[NDArray[np.int32], NDArray[np.int32], Events]:

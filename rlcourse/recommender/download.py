@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 import urllib.error
 import urllib.request
@@ -11,7 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from rlcourse.errors import CorruptDataError, CourseError
+from rlcourse.errors import CorruptDataError, CourseError, InvalidArgumentError
 from rlcourse.recommender.data import FORMATS, cache, read
 
 __all__ = ["LICENCE", "download"]
@@ -50,12 +49,16 @@ def download(
     Raises:
         CourseError: the licence is not accepted, or the server cannot be reached; what has arrived is kept.
         CorruptDataError: the archive is not the one that was asked for; it is removed.
+        InvalidArgumentError: the folder holds other things.
     """
     if not accept_licence:
         raise CourseError(
             f"{LICENCE}\nAccept it to download: accept_licence=True, --accept-licence"
         )
     folder = cache() if folder is None else folder
+    own = {*(f"{kind}.dat" for kind in FORMATS), "README"}
+    if folder.exists() and not (folder.is_dir() and {p.name for p in folder.iterdir()} <= own):
+        raise InvalidArgumentError(f"folder = {folder}: holds other things; name a new folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = folder.parent / f"{folder.name}.zip.part"
     _fetch(address, part, on_progress)
@@ -67,9 +70,9 @@ def download(
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".ml-") as unpacked:
         _unpack(part, Path(unpacked))
         read(unpacked)  # what cannot be read never gets its name
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(unpacked, folder.parent / f"{folder.name}.new", dirs_exist_ok=True)
-        (folder.parent / f"{folder.name}.new").rename(folder)
+        folder.mkdir(exist_ok=True)
+        for name in own:  # each whole at once; and whatever the moment, all are of some ml-1m.zip
+            (Path(unpacked) / name).replace(folder / name)
     part.unlink()
     return folder
 

@@ -184,6 +184,8 @@ def judge(scores: Scores, split: Split, k: int = 10) -> Board:
         InvalidArgumentError: nobody liked anything of what was held out.
     """
     items = len(split.items)
+    if check_positive("k", k) > items:
+        raise InvalidArgumentError(f"k = {k}: must be at most {items}, the number of items")
     relevant, seen = split.relevant(), split.history.matrix(items)
     users = np.flatnonzero(_counts(relevant))
     if not len(users):

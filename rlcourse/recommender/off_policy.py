@@ -76,12 +76,17 @@ def doubly_robust(
         predicted_value: the model's mean reward under the judged policy; shape ``[n]``.
     """
     rewards, weights = _weighted(reward, target, logging)
-    model, value = check_numbers("predicted", predicted), check_numbers("value", predicted_value)
+    model, value = (
+        check_numbers("predicted", predicted),
+        check_numbers("predicted_value", predicted_value),
+    )
     if model.shape != rewards.shape or value.shape != rewards.shape:
         raise InvalidArgumentError(
             f"predicted and predicted_value have shapes {model.shape} and {value.shape}: must be "
             f"{rewards.shape}, as reward"
         )
+    if not (np.isfinite(model) & np.isfinite(value)).all():
+        raise InvalidArgumentError("predicted and predicted_value: must be finite numbers")
     return _mean(value + weights * (rewards - model), weights)
 
 

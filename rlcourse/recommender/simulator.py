@@ -114,7 +114,7 @@ def _popularity(split: Split, users: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _activity(split: Split, users: NDArray[np.int64]) -> NDArray[np.float64]:
     """Who has watched much watches much: without it the surest guesses would be far too sure."""
-    length = np.log(np.diff(split.history.start)[users])
+    length = np.log(np.maximum(np.diff(split.history.start)[users], 1))
     return np.broadcast_to(length[:, None], (len(users), len(split.items)))
 
 
