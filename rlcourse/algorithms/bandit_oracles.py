@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaln
 
+from rlcourse.algorithms import bandits
 from rlcourse.algorithms.bandits import (
     RULES,
-    Config,
     Index,
     Memory,
     argmax_random_ties,
@@ -199,7 +199,7 @@ class Replayed:
 def replay(
     actions: ArrayLike,
     rewards: ArrayLike,
-    config: Config,
+    config: bandits.Config,
     *,
     arms: int,
     contexts: ArrayLike | None = None,
@@ -214,7 +214,7 @@ def replay(
 
     >>> import numpy as np
     >>> log = np.arange(1000) % 2
-    >>> replay(log, log, Config(rule="random", steps=9, runs=2), arms=2).matched
+    >>> replay(log, log, bandits.Config(rule="random", steps=9, runs=2), arms=2).matched
     array([9., 9.])
 
     Raises:
