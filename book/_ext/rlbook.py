@@ -233,6 +233,9 @@ PLAYGROUNDS: dict[str, tuple[str, list[str], str]] = {
 }
 
 
+GRID_METHODS = ["values", "policy", "evaluation", "td", "sarsa", "qlearning"]  # those of grid.js
+
+
 class PlaygroundNode(nodes.General, nodes.Element):
     """A place on the page that a script of `_static/playgrounds` fills."""
 
@@ -257,6 +260,9 @@ class Playground(SphinxDirective):
         known = PLAYGROUNDS[name][2].split()
         for option in presets.keys() - set(known):
             warn("playground", f"{name} has no {option!r}: {', '.join(known)}", location)
+        method = presets.get("method", GRID_METHODS[0])
+        if name == "grid" and method not in GRID_METHODS:
+            warn("playground", f"no method {method!r}: {', '.join(GRID_METHODS)}", location)
         if self.content and name == "grid":
             presets["map"] = "\n".join(self.content)
             try:

@@ -270,6 +270,7 @@ def test_a_playground_brings_its_presets_and_its_scripts(book: Book) -> None:
     [
         (":::{playground} chess\n:::", "no playground 'chess': grid, clip"),
         (":::{playground} clip\n:slip: 0.2\n:::", "clip has no 'slip': ratio, advantage, clip"),
+        (":::{playground} grid\n:method: vi\n:::", "no method 'vi': values, policy, evaluation"),
         (":::{playground} clip\n\nS.G\n:::", "clip takes no content"),
         (":::{playground} grid\n\nS..\n:::", "map: no goal"),
     ],
