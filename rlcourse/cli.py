@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +24,13 @@ from tqdm.auto import tqdm
 from rlcourse.algorithms import tabular
 from rlcourse.atari import commands as atari
 from rlcourse.envs.vector import make
-from rlcourse.errors import CourseError, DivergenceError, InvalidArgumentError, NoModelError
+from rlcourse.errors import (
+    CourseError,
+    DivergenceError,
+    InvalidArgumentError,
+    NoModelError,
+    require,
+)
 from rlcourse.evaluation import Policy, exact_return, play, tabular_policy
 from rlcourse.evidence import Row, check, contracts, load, run
 from rlcourse.files import replace_file
@@ -58,7 +63,7 @@ def _train(algorithm: str, arguments: list[str]) -> None:
         )
     command: Callable[..., None] = partial(_train_tabular, algorithm)
     if algorithm in DEEP:
-        _require_torch()
+        require("deep", "torch", "safetensors")
         command = _deep_command(algorithm, _settings(algorithm, arguments))
     tyro.cli(command, prog=f"rlcourse train {algorithm}", args=arguments)
 
@@ -241,12 +246,11 @@ def watch(
         seed: of the environment.
         env: another environment, with the same observations and actions than the one it was trained on.
     """
-    from rlcourse.film import play_in_window, record
+    from rlcourse.film import play_in_window, record, require_screen
 
     policy, env_id, options = _policy(file, env)
     if out is None:
-        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-            raise CourseError("there is no screen here; record a film with --out film.gif")
+        require_screen()
         returns = play_in_window(policy, env_id, episodes=episodes, seed=seed, **options)
     else:
         returns = record(policy, env_id, out, episodes=episodes, seed=seed, **options)
@@ -256,7 +260,7 @@ def watch(
 
 def _policy(file: Path, env_id: str | None) -> tuple[Policy, str, dict[str, Any]]:
     """A checkpoint's policy, its environment and that one's options."""
-    _require_torch()
+    require("deep", "torch", "safetensors")
     policy, trained_on, options = from_checkpoint(file)
     if env_id is None or env_id == trained_on:
         return policy, trained_on, options
@@ -302,11 +306,6 @@ def _settings(algorithm: str, arguments: list[str]) -> Any:
         if (learner, contract.config.get("env_id")) == (algorithm, env_id):
             return module.Config(**contract.config)
     return replace(module.Config(), env_id=env_id)
-
-
-def _require_torch() -> None:
-    if not (find_spec("torch") and find_spec("safetensors")):
-        raise CourseError('this needs torch; install it with pip install "rlcourse[deep]"')
 
 
 def evidence_run(

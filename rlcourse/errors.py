@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,20 @@ class CorruptEvidenceError(CourseError):
 
 class CorruptResultsError(CourseError):
     """A playground's file of results cannot be read, or is of another version."""
+
+
+def require(extra: str, *modules: str) -> None:
+    """Do nothing if the modules of an extra are installed, else raise what names the command.
+
+    >>> require("deep", "math", "no_such_module")
+    Traceback (most recent call last):
+    rlcourse.errors.CourseError: this needs no_such_module; install it with pip install "rlcourse[deep]"
+    """
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise CourseError(
+            f'this needs {" and ".join(missing)}; install it with pip install "rlcourse[{extra}]"'
+        )
 
 
 def check_fraction(name: str, value: float, *, below_one: bool = False) -> float:

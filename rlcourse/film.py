@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +19,7 @@ from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
 from rlcourse.seeding import streams
 
-__all__ = ["as_gif", "drawable", "moments", "play_in_window", "record"]
+__all__ = ["as_gif", "drawable", "moments", "play_in_window", "record", "require_screen"]
 
 WIDTH = 300  # pixels of a recorded picture, about
 FRAMES = 600  # at most: some twenty seconds
@@ -98,6 +99,12 @@ def play_in_window(
         CourseError: there is no screen, or the environment cannot draw itself.
     """
     return _play(policy, drawable(env_id, "human", options), episodes, seed, lambda: None)
+
+
+def require_screen() -> None:
+    """Do nothing if a window can be opened, else raise what says how to look all the same."""
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        raise CourseError("there is no screen here; record a film with --out film.gif")
 
 
 def drawable(env_id: str, mode: str, options: dict[str, Any]) -> gym.Env[Any, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,13 @@ pytest.importorskip("ale_py")
 from rlcourse import checkpoint
 from rlcourse.atari import agents, film
 from rlcourse.atari.environment import Game
-from rlcourse.cli import main
 
 
 @pytest.fixture
-def type_in(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Any:
-    """Type a command in an empty folder: ``(exit code, what it said, what it complained of)``."""
+def type_in(tmp_path: Path, monkeypatch: Any, rlcourse: Any) -> Any:
+    """``rlcourse atari ...``, typed in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rlcourse", "atari", *words])
-        code = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return type_in
+    return partial(rlcourse, "atari")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from PIL import Image
 from rlcourse import checkpoint
 from rlcourse.algorithms import dqn
 from rlcourse.algorithms.tabular import Config, train
-from rlcourse.cli import _settings, main
+from rlcourse.cli import _settings
 
 CONTRACT = """
 [[contract]]
@@ -33,24 +33,11 @@ oracle = "a generous bound"
 
 
 @pytest.fixture
-def type_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Any:
-    """Type a command: ``(exit code, what it said, what it complained of)``."""
+def type_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rlcourse: Any) -> Any:
+    """``rlcourse ...``, over one contract."""
     (tmp_path / "contracts.toml").write_text(CONTRACT)
     monkeypatch.setenv("RLCOURSE_EVIDENCE", str(tmp_path))
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rlcourse", *words])
-        code = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return type_in
+    return rlcourse
 
 
 def test_train_says_how_good_the_policy_is_and_keeps_it(type_in: Any, tmp_path: Path) -> None:
@@ -255,7 +242,7 @@ def test_what_can_be_mended_about_networks_is_one_line(
 def test_without_torch_the_command_says_what_to_install(
     type_in: Any, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rlcourse.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("rlcourse.errors.find_spec", lambda name: None)
     for words in (["train", "dqn"], ["evaluate", "x"], ["watch", "x"]):
         code, _, complaint = type_in(*words)
         assert code == 2 and 'pip install "rlcourse[deep]"' in complaint

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,6 @@ import pytest
 
 from rlcourse import checkpoint
 from rlcourse.algorithms import dqn
-from rlcourse.cli import main
 from rlcourse.envs.vector import make
 from rlcourse.errors import CourseError, InvalidArgumentError, UnknownEnvironmentError
 from rlcourse.evaluation import play
@@ -101,20 +101,9 @@ def mine(here: Path) -> str:
 
 
 @pytest.fixture
-def type_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Type a command: ``(exit code, what it said, what it complained of)``."""
-
-    def type_in(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["rlcourse", "playground", *words])
-        code = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return type_in
+def type_in(rlcourse: Any) -> Any:
+    """``rlcourse playground ...``."""
+    return partial(rlcourse, "playground")
 
 
 def bare_loop(env_id: str, choose: Any, seed: int) -> tuple[float, int]:

@@ -95,7 +95,7 @@ def test_what_was_watched_last_matters(audience: Audience) -> None:
     row = audience.chain[[100]].toarray()[0]
     follower = int(np.where(session.seen[0], -1.0, row).argmax())
     before = session.consumes()[0, follower]
-    session.items[0, -1] = 100
+    session.obs[0, -1, 0] = 101  # item 100
     assert session.consumes()[0, follower] > before
 
 
@@ -122,9 +122,9 @@ def test_who_finds_nothing_leaves_after_four_misses_with_probability_three_tenth
     session = Sessions(certain(audience, False), np.repeat(np.arange(600), 5), seed=1)
     left = []
     for _ in range(6):
-        done = session.step(np.zeros(3000, dtype=np.int64))
-        left.append(done.terminated.sum())
-        assert not done.consumed.any() and not done.reward.any() and not done.truncated.any()
+        step = session.step(np.zeros(3000, dtype=np.int64))
+        left.append(step.terminated.sum())
+        assert not session.consumed.any() and not step.reward.any() and not step.truncated.any()
     assert left[:3] == [0, 0, 0]
     remaining = 3000 - np.cumsum([0, *left])[:-1]
     for gone, there in zip(left[3:], remaining[3:], strict=True):
@@ -135,12 +135,15 @@ def test_rewards_are_what_liking_pays_and_who_left_gets_nothing(audience: Audien
     session = Sessions(certain(audience, True), np.arange(500), seed=2)
     item = session.best()
     likes = session.likes[np.arange(500), item]
-    done = session.step(item)
-    assert set(np.unique(done.reward)) <= {-0.25, 1.0} and done.consumed.all()
-    assert done.liked.mean() == pytest.approx(likes.mean(), abs=5 * 0.5 / np.sqrt(500))
+    step = session.step(item)
+    assert set(np.unique(step.reward)) <= {-0.25, 1.0} and session.consumed.all()
+    assert session.liked.mean() == pytest.approx(likes.mean(), abs=5 * 0.5 / np.sqrt(500))
+    np.testing.assert_array_equal(step.next_obs[:, -1, 0], item + 1)
+    np.testing.assert_array_equal(step.next_obs[:, -1, 1], np.where(step.reward > 0, 5, 2))
+    np.testing.assert_array_equal(step.obs[:, 1:], step.next_obs[:, :-1])
     session.left[:] = True
-    done = session.step(item)
-    assert not done.reward.any() and not done.terminated.any() and not done.truncated.any()
+    step = session.step(item)
+    assert not step.reward.any() and not step.terminated.any() and not step.truncated.any()
 
 
 def test_a_session_ends_after_twenty(audience: Audience) -> None:

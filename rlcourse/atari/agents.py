@@ -42,13 +42,28 @@ def _pong() -> Game:
 
 
 @dataclass(frozen=True)
-class PPOConfig(ppo.Config):
-    """PPO's settings and a game's; the defaults learn Pong on two cores."""
+class _Sight:
+    """What a learner looks at, and with which eyes; laid over its own settings."""
 
     game: Game = field(default_factory=_pong)
     network: str = "small"  # or nature, mnih2013
     centre: float = 87.0  # what a pixel is less, Pong's background,
     scale: float = 32.0  # and by what it is divided
+
+    def __post_init__(self) -> None:
+        if isinstance(self.game, Mapping):  # from a file
+            object.__setattr__(self, "game", Game(**self.game))
+        object.__setattr__(self, "env_id", self.game.name)
+        if not self.scale > 0:
+            raise InvalidArgumentError(f"scale = {self.scale!r}: must be more than zero")
+        eye(Box(0, 255, self.game.shape, np.uint8), self.network)  # whether they fit
+        super().__post_init__()  # type: ignore[misc]  # the learner's own checks
+
+
+@dataclass(frozen=True)
+class PPOConfig(_Sight, ppo.Config):
+    """PPO's settings and a game's; the defaults learn Pong on two cores."""
+
     steps: int = 2_500_000  # agent steps, of four frames each
     num_envs: int = 16
     horizon: int = 128
@@ -59,19 +74,11 @@ class PPOConfig(ppo.Config):
     clip_end: float = 0.2
     entropy: float = 0.01
 
-    def __post_init__(self) -> None:
-        _settle(self)
-        super().__post_init__()
-
 
 @dataclass(frozen=True)
-class DQNConfig(dqn.Config):
+class DQNConfig(_Sight, dqn.Config):
     """DQN's settings and a game's; the defaults are for Pong on two cores."""
 
-    game: Game = field(default_factory=_pong)
-    network: str = "small"  # or nature, mnih2013
-    centre: float = 87.0  # what a pixel is less, Pong's background,
-    scale: float = 32.0  # and by what it is divided
     steps: int = 1_500_000  # agent steps, of four frames each
     learning_rate: float = 2.5e-4
     learning_starts: int = 5_000
@@ -81,19 +88,6 @@ class DQNConfig(dqn.Config):
     epsilon_steps: int = 100_000
     double: bool = True
     n: int = 3
-
-    def __post_init__(self) -> None:
-        _settle(self)
-        super().__post_init__()
-
-
-def _settle(config: PPOConfig | DQNConfig) -> None:
-    if isinstance(config.game, Mapping):  # from a file
-        object.__setattr__(config, "game", Game(**config.game))
-    object.__setattr__(config, "env_id", config.game.name)
-    if not config.scale > 0:
-        raise InvalidArgumentError(f"scale = {config.scale!r}: must be more than zero")
-    eye(Box(0, 255, config.game.shape, np.uint8), config.network)  # whether they fit
 
 
 class PPO:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from tqdm.auto import tqdm
 
 from rlcourse.atari.environment import Game, rom
 from rlcourse.atari.evaluation import PROTOCOLS, Result, judge, reference
-from rlcourse.errors import CourseError, InvalidArgumentError, check_positive
+from rlcourse.errors import InvalidArgumentError, check_positive, require
 from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
 from rlcourse.statistics import bootstrap_interval
@@ -58,7 +56,7 @@ def train(
         device: cpu or cuda.
         threads: that step the games; 0 takes one a processor.
     """
-    _require_torch()
+    require("deep,atari", "torch", "safetensors")
     from rlcourse.atari import train as driver
     from rlcourse.atari.replay import memory as needed
     from rlcourse.networks import check_device
@@ -168,14 +166,14 @@ def watch(
         seed: of what is drawn.
     """
     from rlcourse.atari import film
+    from rlcourse.film import require_screen
 
     policy, game = _player(run, greedy, seed)
     if out is not None:
         score, steps = film.record(policy, game, out, seconds=seconds, skip=skip)
         print(f"{out}: {out.stat().st_size / 1e3:,.0f} kB")
     else:
-        if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-            raise CourseError("there is no screen here; record a film with --out film.gif")
+        require_screen()
         score, steps = film.play_in_window(policy, game)
     print(f"score {score:g} in {steps:,} steps")
 
@@ -186,7 +184,7 @@ def report(run: tyro.conf.Positional[Path]) -> None:
     Args:
         run: its folder.
     """
-    _require_torch()
+    require("deep,atari", "torch", "safetensors")
     from rlcourse.atari.train import report
 
     print(report(run))
@@ -217,7 +215,7 @@ def _settings(algorithm: str, game: str, network: str, sticky: float, steps: int
 
 
 def _player(run: Path, greedy: bool, seed: int) -> tuple[Policy, Game]:
-    _require_torch()
+    require("deep,atari", "torch", "safetensors")
     from rlcourse.atari.agents import load_player
     from rlcourse.atari.train import begun
 
@@ -240,8 +238,3 @@ def _told(result: Result) -> str:
             f"({known[1]:,g})"
         )
     return "\n  ".join(told)
-
-
-def _require_torch() -> None:
-    if not (find_spec("torch") and find_spec("safetensors")):
-        raise CourseError('this needs torch; install it with pip install "rlcourse[deep,atari]"')

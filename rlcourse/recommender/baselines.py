@@ -17,11 +17,23 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from rlcourse.errors import InvalidArgumentError, check_not_negative, check_positive
+from rlcourse.errors import InvalidArgumentError, check_not_negative, check_positive, require
 from rlcourse.recommender.data import Split
 from rlcourse.recommender.metrics import Scores
 
-__all__ = ["als", "blend", "bpr", "ease", "item_knn", "markov", "popularity", "random"]
+__all__ = [
+    "als",
+    "blend",
+    "bpr",
+    "drawn",
+    "ease",
+    "followers",
+    "item_knn",
+    "last_items",
+    "markov",
+    "popularity",
+    "random",
+]
 
 
 def random(split: Split, seed: int = 0) -> Scores:
@@ -81,13 +93,15 @@ def ease(split: Split, ridge: float = 300.0) -> Scores:
 
 def als(split: Split, factors: int = 64, seed: int = 0) -> Scores:
     """Matrix factorisation by alternating least squares (Hu, Koren and Volinsky 2008), from ``implicit``."""
-    from implicit.als import AlternatingLeastSquares  # its own extra
+    require("recommender", "implicit", "threadpoolctl")
+    from implicit.als import AlternatingLeastSquares
 
     return _factors(split, AlternatingLeastSquares, factors, seed)
 
 
 def bpr(split: Split, factors: int = 64, seed: int = 0) -> Scores:
     """Matrix factorisation that ranks what was liked above what was not (Rendle et al. 2009), from ``implicit``."""
+    require("recommender", "implicit", "threadpoolctl")
     from implicit.bpr import BayesianPersonalizedRanking
 
     return _factors(split, BayesianPersonalizedRanking, factors, seed)
@@ -113,17 +127,35 @@ def markov(split: Split, last: int = 5, smoothing: float = 5.0) -> Scores:
     """
     check_positive("last", last)
     check_not_negative("smoothing", smoothing)
-    items, events = len(split.items), split.history
+    counts = followers(split)
+    chain = csr_array(counts / (counts.sum(axis=1) + smoothing)[:, None])
+    recent = last_items(split, last)
+    return lambda users: drawn(chain, recent[users])
+
+
+def followers(split: Split) -> csr_array:
+    """How often an item follows another in a history; sparse, shape ``[I, I]``."""
+    events, items = split.history, len(split.items)
     same = events.user[1:] == events.user[:-1]
-    steps = (events.item[:-1][same], events.item[1:][same])
-    counts = csr_array((np.ones(int(same.sum()), np.float32), steps), shape=(items, items))
-    chain = (counts / (counts.sum(axis=1) + smoothing)[:, None]).tocsr()
-    back = events.start[1:][events.user] - np.arange(len(events.item))  # 1 for a user's last
-    recent = back <= last
-    place = (events.user[recent], events.item[recent])
-    shape = (len(split.users), items)
-    weights = csr_array(((1.0 / back[recent]).astype(np.float32), place), shape=shape)
-    return lambda users: np.asarray(csr_array(weights[users] @ chain).toarray())
+    place = (events.item[:-1][same], events.item[1:][same])
+    return csr_array((np.ones(int(same.sum()), np.float32), place), shape=(items, items))
+
+
+def last_items(split: Split, count: int) -> NDArray[np.int64]:
+    """The last items of each history, the latest first, -1 where there are fewer; shape ``[U, count]``."""
+    events = split.history
+    place = events.start[1:, None] - 1 - np.arange(count)
+    return np.where(place >= events.start[:-1, None], events.item[place], -1).astype(np.int64)
+
+
+def drawn(chain: csr_array, last: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Rows of a chain for the last items ``[N, L]``, weighted 1, 1/2, 1/3 ... back in time; ``[N, I]``."""
+    rows, back = np.nonzero(last >= 0)
+    weights = csr_array(
+        ((1.0 / (back + 1)).astype(np.float32), (rows, last[rows, back])),
+        shape=(len(last), chain.shape[0]),
+    )
+    return np.asarray(csr_array(weights @ chain).toarray())
 
 
 def blend(first: Scores, second: Scores, weight: float = 0.5) -> Scores:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import tyro
 from tqdm.auto import tqdm
 
-from rlcourse.errors import CourseError, InvalidArgumentError, check_positive
+from rlcourse.errors import InvalidArgumentError, check_positive, require
 from rlcourse.recommender.data import LIKED, MovieLens, Split, cached, everything, load, sessions
 from rlcourse.recommender.download import LICENCE, download
 from rlcourse.recommender.metrics import Board, Scores, judge, top_k
@@ -82,7 +81,7 @@ def train(
         resume: a model's file to go on with, with its settings and its seed; it is written to again.
         size: of made-up data: tiny, small or full.
     """
-    _require_torch()
+    require("deep", "torch", "safetensors")
     from rlcourse import checkpoint
     from rlcourse.recommender import actor_critic
 
@@ -223,7 +222,7 @@ def _genres(found: MovieLens, split: Split, item: int) -> str:
 
 
 def _model(path: Path, split: Split) -> Scores:
-    _require_torch()
+    require("deep", "torch", "safetensors")
     from rlcourse import checkpoint
     from rlcourse.recommender import actor_critic
 
@@ -240,13 +239,6 @@ def _row(name: str, board: Board) -> str:
         f"{board.mean('precision'):11.4f}{board.mean('hit_rate'):8.3f}{board.coverage:10.3f}"
         f"{board.novelty:7.2f}"
     )
-
-
-def _require_torch() -> None:
-    if find_spec("torch") is None:
-        raise CourseError(
-            'the actor-critic needs torch; install it with pip install "rlcourse[deep]"'
-        )
 
 
 def app() -> tyro.extras.SubcommandApp:

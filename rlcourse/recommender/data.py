@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from rlcourse.errors import CorruptDataError, CourseError, InvalidArgumentError, check_fraction
+from rlcourse.errors import CorruptDataError, InvalidArgumentError, check_fraction, require
 from rlcourse.recommender import synthetic
 
 __all__ = [
@@ -151,23 +151,16 @@ def read(folder: str | Path, *, name: str | None = None) -> MovieLens:
     return MovieLens(name, ratings, tables["movies"], tables["users"], digest.hexdigest())
 
 
-def _pandas() -> Any:
-    try:
-        import pandas
-    except ImportError as error:
-        raise CourseError(
-            'the recommender needs pandas; install it with pip install "rlcourse[recommender]"'
-        ) from error
-    return pandas
-
-
 def _table(path: Path, kind: str, raw: bytes) -> Any:
     """The rows of one file as a pandas table, each line checked."""
     line, wanted = FORMATS[kind]
     if not raw or not re.fullmatch(rb"(?:%s)++" % line, raw):
         raise CorruptDataError(f"{path}, {_first_bad_line(raw, line)}; a line is {wanted}")
+    require("recommender", "pandas")
+    from pandas import read_csv
+
     columns = COLUMNS[kind]
-    table = _pandas().read_csv(
+    table = read_csv(
         io.BytesIO(raw.replace(b"::", b"\x1f")),
         sep="\x1f",
         names=list(columns),

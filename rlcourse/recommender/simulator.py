@@ -10,7 +10,7 @@ What it pays is a statement about this model, not about people: that is why the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -20,12 +20,13 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr
 
+from rlcourse.envs.vector import Step
 from rlcourse.errors import InvalidArgumentError, check_positive
-from rlcourse.recommender.baselines import als
+from rlcourse.recommender.baselines import als, drawn, followers, last_items
 from rlcourse.recommender.data import LIKED, MovieLens, Split
 from rlcourse.recommender.ratings import Ratings, factorise
 
-__all__ = ["Audience", "Outcome", "SessionEnv", "Sessions", "fit"]
+__all__ = ["Audience", "SessionEnv", "Sessions", "fit"]
 
 LENGTH = 20  # recommendations in a session
 PATIENCE, LEAVES = 4, 0.3  # misses in a row, and from then on the chance to leave at each
@@ -80,7 +81,7 @@ def fit(data: MovieLens, split: Split, *, sample: int = 500, seed: int = 0) -> A
         static,
         _popularity(inner, users),
         _activity(inner, users),
-        _draw(chain, _last(inner)[users]),
+        _draw(chain, last_items(inner, RECENT)[users]),
     )
     weights = _logistic(np.stack([part[unseen] for part in parts], axis=1), consumed)
     everybody = np.arange(len(split.users))
@@ -120,32 +121,13 @@ def _activity(split: Split, users: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _draw(chain: scipy.sparse.csr_array, last: NDArray[np.int64]) -> NDArray[np.float64]:
     """What the last items draw, as a logarithm; shape ``[N, I]``."""
-    return np.asarray(np.log(0.05 + _follow(chain, last)))
+    return np.asarray(np.log(0.05 + drawn(chain, last)), dtype=np.float64)
 
 
 def _chain(split: Split) -> scipy.sparse.csr_array:
     """How often one item follows another in a history, as the square root of the share."""
-    events, items = split.history, len(split.items)
-    same = events.user[1:] == events.user[:-1]
-    place = (events.item[:-1][same], events.item[1:][same])
-    counts = scipy.sparse.csr_array((np.ones(int(same.sum())), place), shape=(items, items))
+    counts = followers(split)
     return scipy.sparse.csr_array((counts / (counts.sum(axis=1) + RECENT)[:, None]).sqrt())
-
-
-def _last(split: Split) -> NDArray[np.int64]:
-    """The last items of each history, the latest first, -1 where there are fewer; shape ``[U, RECENT]``."""
-    events = split.history
-    place = events.start[1:, None] - 1 - np.arange(RECENT)
-    return np.where(place >= events.start[:-1, None], events.item[place], -1)
-
-
-def _follow(chain: scipy.sparse.csr_array, last: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What the last items draw, weighted 1, 1/2, 1/3 ... back in time; shape ``[N, I]``."""
-    rows, columns = np.nonzero(last >= 0)
-    weights = scipy.sparse.csr_array(
-        (1.0 / (columns + 1), (rows, last[rows, columns])), shape=(len(last), chain.shape[0])
-    )
-    return np.asarray(scipy.sparse.csr_array(weights @ chain).toarray())
 
 
 def _logistic(features: NDArray[np.float64], hit: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -167,21 +149,11 @@ def _logistic(features: NDArray[np.float64], hit: NDArray[np.float32]) -> NDArra
 # --- sessions -------------------------------------------------------------------------------------
 
 
-class Outcome(NamedTuple):
-    """What one round of recommendations did; each of shape ``[N]``."""
-
-    reward: NDArray[np.float64]
-    consumed: NDArray[np.bool_]
-    liked: NDArray[np.bool_]
-    terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-
-
 class Sessions:
     """A session of each of ``N`` people at once; who has left takes no more part.
 
-    ``items`` and ``stars`` (``[N, WINDOW]``) are what each has consumed lately, the latest last, -1 and 0 where
-    there is nothing.
+    An observation is what each has consumed lately, the latest last: ``WINDOW`` rows of (item + 1, stars), zeros
+    where there is nothing. ``consumed`` and ``liked`` (``[N]``) say what became of the last recommendation.
     """
 
     def __init__(self, audience: Audience, users: NDArray[np.int64], seed: int = 0) -> None:
@@ -194,19 +166,22 @@ class Sessions:
         self.seen = history.matrix(items)[users].toarray() > 0
         place = history.start[1:][users][:, None] - WINDOW + np.arange(WINDOW)
         there = place >= history.start[:-1][users][:, None]
-        self.items = np.where(there, history.item[place], -1).astype(np.int64)
-        self.stars = np.where(there, history.rating[place], 0).astype(np.int64)
+        lately = [
+            np.where(there, part[place] + one, 0)
+            for part, one in ((history.item, 1), (history.rating, 0))
+        ]
+        self.obs = np.stack(lately, axis=2).astype(np.int64)
         self.shown = np.full((len(users), MEMORY), -1)  # genres of what was recommended last
         self.misses = np.zeros(len(users), dtype=np.int64)
-        self.left = np.zeros(len(users), dtype=bool)
+        self.left, self.consumed, self.liked = (np.zeros(len(users), dtype=bool) for _ in range(3))
         self.steps = 0
         self.likes = audience.likes(users)
 
     def consumes(self) -> NDArray[np.float64]:
         """The probability that each person consumes each item now; shape ``[N, I]``; zero if seen."""
         audience = self.audience
-        drawn = _draw(audience.chain, self.items[:, : -RECENT - 1 : -1])
-        chance = expit(audience.taste[self.users] + audience.pull * drawn)
+        pull = audience.pull * _draw(audience.chain, self.obs[:, : -RECENT - 1 : -1, 0] - 1)
+        chance = expit(audience.taste[self.users] + pull)
         same = (audience.genre[None, None] == self.shown[:, :, None]).sum(axis=1)
         return np.asarray(np.where(self.seen, 0.0, chance * TIRED**same))
 
@@ -215,7 +190,7 @@ class Sessions:
         worth = self.consumes() * (self.likes + DISLIKED * (1 - self.likes))
         return np.asarray(worth.argmax(axis=1))
 
-    def step(self, recommended: NDArray[np.int64]) -> Outcome:
+    def step(self, recommended: NDArray[np.int64]) -> Step:
         """Recommend one item to each person.
 
         Raises:
@@ -227,35 +202,31 @@ class Sessions:
             raise InvalidArgumentError(
                 f"recommended has shape {recommended.shape}: must be {(count,)}, items 0 to {items - 1}"
             )
-        rows, here = np.arange(count), ~self.left
+        rows, here, obs = np.arange(count), ~self.left, self.obs.copy()
         draws = self.rng.random((3, count))
-        consumed = here & (draws[0] < self.consumes()[rows, recommended])
-        liked = consumed & (draws[1] < self.likes[rows, recommended])
-        self._remember(consumed, liked, recommended)
-        self.misses = np.where(consumed, 0, self.misses + 1)
-        leaves = here & (self.misses >= PATIENCE) & (draws[2] < LEAVES)
-        self.left |= leaves
+        self.consumed = here & (draws[0] < self.consumes()[rows, recommended])
+        self.liked = self.consumed & (draws[1] < self.likes[rows, recommended])
+        self._remember(recommended)
+        self.misses = np.where(self.consumed, 0, self.misses + 1)
+        terminated = here & (self.misses >= PATIENCE) & (draws[2] < LEAVES)
+        self.left |= terminated
         self.steps += 1
-        reward = np.where(liked, 1.0, np.where(consumed, DISLIKED, 0.0))
-        over = self.steps >= LENGTH
-        return Outcome(reward, consumed, liked, leaves, here & ~leaves & over)
+        truncated = here & ~terminated & (self.steps >= LENGTH)
+        reward = np.where(self.liked, 1.0, np.where(self.consumed, DISLIKED, 0.0))
+        return Step(obs, recommended, reward, terminated, truncated, self.obs.copy())
 
-    def _remember(
-        self, consumed: NDArray[np.bool_], liked: NDArray[np.bool_], item: NDArray[np.int64]
-    ) -> None:
+    def _remember(self, item: NDArray[np.int64]) -> None:
         self.shown = np.column_stack([self.audience.genre[item], self.shown[:, :-1]])
-        who = np.flatnonzero(consumed)
+        who = np.flatnonzero(self.consumed)
         self.seen[who, item[who]] = True
-        for kept, value in ((self.items, item), (self.stars, np.where(liked, 5, 2))):
-            kept[who, :-1] = kept[who, 1:]
-            kept[who, -1] = value[who]
+        self.obs[who, :-1] = self.obs[who, 1:]
+        self.obs[who, -1] = np.column_stack([item + 1, np.where(self.liked, 5, 2)])[who]
 
 
 class SessionEnv(gym.Env[NDArray[np.int64], np.int64]):
-    """One session of a person drawn at random: an action is an item, an observation what was consumed lately.
+    """One session of a person drawn at random: an action is an item, an observation as in :class:`Sessions`.
 
-    An observation has ``WINDOW`` rows of (item + 1, stars), the latest last, zeros where there is nothing. When
-    the person leaves the episode terminates; after ``LENGTH`` recommendations it is truncated.
+    When the person leaves the episode terminates; after ``LENGTH`` recommendations it is truncated.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (as Gymnasium declares it)
@@ -275,14 +246,11 @@ class SessionEnv(gym.Env[NDArray[np.int64], np.int64]):
         user = (options or {}).get("user", self.np_random.integers(len(self.audience.split.users)))
         drawn = int(self.np_random.integers(2**31))
         self.session = Sessions(self.audience, np.array([user]), drawn)
-        return self._observation(), {"user": int(user)}
+        return self.session.obs[0].copy(), {"user": int(user)}
 
     def step(self, action: np.int64) -> tuple[NDArray[np.int64], float, bool, bool, dict[str, Any]]:
         """Recommend one item."""
-        done = self.session.step(np.array([action]))
-        info = {"consumed": bool(done.consumed[0]), "liked": bool(done.liked[0])}
-        reward, terminated, truncated = done.reward[0], done.terminated[0], done.truncated[0]
-        return self._observation(), float(reward), bool(terminated), bool(truncated), info
-
-    def _observation(self) -> NDArray[np.int64]:
-        return np.stack([self.session.items[0] + 1, self.session.stars[0]], axis=1)
+        step = self.session.step(np.array([action]))
+        info = {"consumed": bool(self.session.consumed[0]), "liked": bool(self.session.liked[0])}
+        over = bool(step.terminated[0]), bool(step.truncated[0])
+        return step.next_obs[0], float(step.reward[0]), *over, info

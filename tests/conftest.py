@@ -1,0 +1,28 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rlcourse.cli import main
+
+
+@pytest.fixture
+def rlcourse(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Type a command: ``(exit code, what it said, what it complained of)``."""
+
+    def type_in(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["rlcourse", *words])
+        code = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return type_in
