@@ -250,6 +250,22 @@ def test_named_actions_are_the_games_buttons() -> None:
         Games(dataclasses.replace(few, actions=("NOOP", "UP")), 1)
 
 
+def test_sent_and_received_a_step_is_the_same_step() -> None:
+    """And out of turn neither is taken: the emulator would wait for ever."""
+    one, two = (Games(Game("breakout"), 2) for _ in range(2))
+    one.reset(3), two.reset(3)
+    with pytest.raises(CourseError, match="receive before send"):
+        two.receive()
+    for t in range(30):
+        two.send([t % 4, 1])
+        with pytest.raises(CourseError, match="send after send"):
+            two.send([0, 0])
+        for a, b in zip(one.step([t % 4, 1]), two.receive(), strict=True):
+            np.testing.assert_array_equal(a, b)
+    two.send([0, 0])
+    two.close()  # waits for what was sent
+
+
 def test_a_step_before_a_reset_is_refused() -> None:
     with pytest.raises(CourseError, match="reset"):
         Games(Game("pong"), 1).step([0])

@@ -75,11 +75,10 @@ def test_a_resumed_run_has_the_weights_and_the_moments_of_the_stopped_one(tmp_pa
     assert int(number) == again.updates  # one minibatch a batch: Adam's clock went on
 
 
-def test_the_same_seed_learns_the_same(tmp_path: Path) -> None:
-    """In whatever number of emulators' threads."""
-    runs = [
-        train(small(), 5, folder=tmp_path / str(n), threads=n, minutes=0.0).network for n in (1, 2)
-    ]
+@pytest.mark.parametrize("algorithm", AGENTS)
+def test_the_same_seed_learns_the_same(algorithm: str, tmp_path: Path) -> None:
+    """In whatever number of emulators' threads, though they play on while the network learns."""
+    runs = [train(small(algorithm), 5, folder=tmp_path / str(n), threads=n).network for n in (1, 2)]
     for a, b in zip(*(run.state_dict().values() for run in runs), strict=True):
         assert bool((a == b).all())
 

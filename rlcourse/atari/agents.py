@@ -151,17 +151,23 @@ class DQN:
         self.epsilon_at = linear(config.epsilon, config.epsilon_end, config.epsilon_steps)
 
     def advance(self) -> None:
-        """So many steps as go between two bursts of updates, and one of those."""
+        """So many steps as go between two bursts of updates, and one of those, while the last of them is played.
+
+        The emulators' threads need no actor's beside them: they play on while the network learns.
+        """
         config, episodes = self.config, self.episodes
-        for _ in range(config.train_every // config.num_envs):
+        waits = config.train_every // config.num_envs - 1
+        for wait in range(waits + 1):
             exploring = self.exploration.random(config.num_envs) < self.epsilon_at(episodes.steps)
             anything = self.exploration.integers(self.actions, size=config.num_envs)
-            action = np.where(exploring, anything, self.greedy(episodes.obs))
-            self.replay.add(episodes.step(action))
-        if len(self.replay) >= min(config.learning_starts, config.replay_size):
-            for _ in range(config.updates):
-                loss = dqn.double_dqn_loss if config.double else dqn.dqn_loss
-                dqn.update(self, loss)  # type: ignore[arg-type]
+            episodes.send(np.where(exploring, anything, self.greedy(episodes.obs)))
+            if wait == waits and len(self.replay) >= min(
+                config.learning_starts, config.replay_size
+            ):
+                for _ in range(config.updates):
+                    loss = dqn.double_dqn_loss if config.double else dqn.dqn_loss
+                    dqn.update(self, loss)  # type: ignore[arg-type]
+            self.replay.add(episodes.receive())
 
     def player(self, greedy: bool, seed: int) -> Policy:
         """The greedy policy as it stands, frozen; it has no other."""

@@ -119,7 +119,7 @@ def evaluate(
     """Play whole games with a trained player, under a named protocol.
 
     Args:
-        run: the folder of a training, or its checkpoint.
+        run: the folder of a training, its checkpoint, or a player that comes with the package: pong-ppo.
         protocol: sticky (after Machado et al. 2018), nature (Mnih et al. 2015) or greedy.
         games: how many.
         seed: of the games.
@@ -158,7 +158,7 @@ def watch(
     """Watch a trained player in a window, or record it; without sticky actions.
 
     Args:
-        run: the folder of a training, or its checkpoint.
+        run: the folder of a training, its checkpoint, or a player that comes with the package: pong-ppo.
         out: a .gif to record into instead of a window.
         greedy: the best action always, instead of one drawn from the player's probabilities.
         seconds: how many are filmed.
@@ -216,10 +216,13 @@ def _settings(algorithm: str, game: str, network: str, sticky: float, steps: int
 
 def _player(run: Path, greedy: bool, seed: int) -> tuple[Policy, Game]:
     require("deep,atari", "torch", "safetensors")
+    from rlcourse.atari import players
     from rlcourse.atari.agents import load_player
     from rlcourse.atari.train import begun
 
-    return load_player(begun(run)[1], greedy=greedy, seed=seed)
+    ours = not run.exists() and str(run) in players.names()
+    kept = players.player(str(run)) if ours else begun(run)[1]
+    return load_player(kept, greedy=greedy, seed=seed)
 
 
 def _told(result: Result) -> str:

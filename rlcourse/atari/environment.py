@@ -206,6 +206,7 @@ class Games(Stepper):
         self.score: Floats = np.zeros(num_envs)  # what the newest step brought, not clipped
         self.over: Bools = np.zeros(num_envs, bool)  # games that the newest step ended
         self.lives_left: Ints = np.zeros(num_envs, np.int64)
+        self.sent: Ints | None = None  # buttons pressed whose consequences have not been looked at
 
     def reset(self, seed: int | None = None) -> NDArray[Any]:
         """Begin a game in every copy; from a seed they begin alike each time."""
@@ -224,8 +225,20 @@ class Games(Stepper):
         Raises:
             InvalidArgumentError: an action that is none of the game's; the emulator would wait for ever.
         """
+        self.send(action)
+        return self.receive()
+
+    def send(self, action: Iterable[Any]) -> None:
+        """Press the buttons, and do not wait: the emulators' own threads play on while you do something else.
+
+        Raises:
+            InvalidArgumentError: as :meth:`step`.
+            CourseError: a game has not begun, or the step before has not been received.
+        """
         if self.obs.size == 0:
             raise CourseError("step before reset: call reset(seed=...) first")
+        if self.sent is not None:
+            raise CourseError("send after send: call receive() first")
         chosen = np.asarray(action)
         if chosen.shape != (self.num_envs,) or chosen.dtype.kind not in "iu":
             raise InvalidArgumentError(
@@ -236,8 +249,19 @@ class Games(Stepper):
             raise InvalidArgumentError(
                 f"action = {chosen}: must lie in 0 .. {len(self.buttons) - 1} ({self.actions})"
             )
-        began, current = self.began, self.obs
-        following, reward, terminated, truncated, infos = self.envs.step(self.buttons[chosen])
+        self.envs.send(self.buttons[chosen])  # type: ignore[attr-defined]
+        self.sent = chosen
+
+    def receive(self) -> Step:
+        """Where the buttons that were sent have led.
+
+        Raises:
+            CourseError: nothing was sent; the emulator would wait for ever.
+        """
+        if self.sent is None:
+            raise CourseError("receive before send: call send(action) first")
+        began, current, chosen, self.sent = self.began, self.obs, self.sent, None
+        following, reward, terminated, truncated, infos = self.envs.recv()  # type: ignore[attr-defined]
         self._look(infos)
         # A game's first frame, counted from the machine's start, changes when a new game begins; neither
         # `terminated` (a lost life sets it too) nor `lives` (some games have none) can say so.
@@ -251,6 +275,12 @@ class Games(Stepper):
         learned = np.clip(self.score, -1, 1) if self.game.clip else self.score.copy()
         flags = np.array(terminated), np.array(truncated)
         return Step(current, chosen, learned, *flags, next_obs)
+
+    def close(self) -> None:
+        """Wait for what was sent, and end the emulators' threads."""
+        if self.sent is not None:
+            self.receive()
+        super().close()
 
     def _look(self, infos: dict[str, Any]) -> None:
         self.lives_left = infos["lives"].astype(np.int64)

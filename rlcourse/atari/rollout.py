@@ -44,7 +44,16 @@ class GameSegments(Segments):
 
     def step(self, action: Any) -> Step:
         """Act once in every copy."""
-        step = self.envs.step(action)
+        self.send(action)
+        return self.receive()
+
+    def send(self, action: Any) -> None:
+        """Act, and do not wait; see :meth:`rlcourse.atari.environment.Games.send`."""
+        self.envs.send(action)
+
+    def receive(self) -> Step:
+        """Where that has led, counted."""
+        step = self.envs.receive()
         self.steps += self.num_envs
         self.total += self.envs.score
         self.length += 1

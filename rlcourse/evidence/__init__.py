@@ -56,7 +56,7 @@ __all__ = [
     "summary",
 ]
 
-LIBRARIES = ("numpy", "gymnasium", "torch", "Box2D", "MinAtar", "mujoco")
+LIBRARIES = ("numpy", "gymnasium", "torch", "Box2D", "MinAtar", "mujoco", "ale-py")
 STATISTICS: dict[str, Callable[[Floats], float]] = {
     "iqm": iqm,
     "median": lambda scores: float(np.median(scores)),
@@ -333,7 +333,7 @@ def run(name: str, *, jobs: int = 1, cluster: str | None = None, progress: bool 
             **{
                 lib: importlib.metadata.version(lib)
                 for lib in LIBRARIES
-                if find_spec(lib) or find_spec(lib.lower())
+                if find_spec(lib) or find_spec(lib.lower().replace("-", "_"))
             },
         },
     }

@@ -1,0 +1,58 @@
+"""Trained players that come with the package: a file each, half as precise and a tenth as large as a checkpoint.
+
+They lie beside the evidence, and a contract says of each how it plays.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+
+from rlcourse.checkpoint import Checkpoint, load, write
+from rlcourse.errors import InvalidArgumentError
+from rlcourse.evidence import folder
+
+__all__ = ["names", "player", "ship"]
+
+
+def names() -> tuple[str, ...]:
+    """The players that are here.
+
+    >>> "pong-ppo" in names()
+    True
+    """
+    return tuple(sorted(path.stem for path in (folder() / "players").glob("*.safetensors")))
+
+
+def player(name: str) -> Checkpoint:
+    """A player as a checkpoint without what only its training needed: for ``agents.load_player``.
+
+    >>> player("pong-ppo").config["game"]["name"]
+    'pong'
+
+    Raises:
+        InvalidArgumentError: there is none of this name.
+        CorruptCheckpointError: its file is damaged.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"must be one of {', '.join(names())}"
+        raise InvalidArgumentError(f"name = {name!r}: no such player; {hint}")
+    return load(folder() / "players" / f"{name}.safetensors")
+
+
+def ship(kept: Checkpoint, path: Path) -> None:
+    """Write a player: a checkpoint's network with 11 bits a number instead of 24, and nothing else.
+
+    Raises:
+        CourseError: the file cannot be written; an older one of this name is untouched.
+    """
+    arrays = {
+        name: array.astype(np.float16)
+        for name, array in kept.arrays.items()
+        if name.startswith("network.")
+    }
+    facts = {name: kept.facts[name] for name in ("episodes.steps", "seconds")}
+    write(path, kept.algorithm, kept.config, kept.seed, facts, arrays)
