@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import math
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +23,15 @@ from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
 from rlcourse.seeding import streams
 
-__all__ = ["as_gif", "drawable", "moments", "play_in_window", "record", "require_screen"]
+__all__ = [
+    "Film",
+    "as_gif",
+    "drawable",
+    "moments",
+    "play_in_window",
+    "record",
+    "require_screen",
+]
 
 WIDTH = 300  # pixels of a recorded picture, about
 FRAMES = 600  # at most: some twenty seconds
@@ -57,6 +69,37 @@ def as_gif(file: IO[bytes], frames: list[Image.Image], fps: float) -> None:
     """Write pictures as an animated GIF, at most fifty a second: it knows no shorter delay."""
     delay = 1000 / min(fps, 50.0)
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=delay, loop=0)
+
+
+class Film:
+    """Pictures that move in a page; where the reader wants no motion, the last of them stands still.
+
+    Args:
+        frames: pictures of one size.
+        fps: of them a second.
+        alt: what they show, in words.
+
+    >>> Film([Image.new("P", (4, 4))] * 2, 15, alt="Nothing, twice.")
+    Nothing, twice.
+    """
+
+    def __init__(self, frames: Sequence[Image.Image], fps: float, alt: str) -> None:
+        moving, still = io.BytesIO(), io.BytesIO()
+        as_gif(moving, list(frames), fps)
+        frames[-1].save(still, "PNG", optimize=True)
+        self.gif, self.png, self.alt = moving.getvalue(), still.getvalue(), alt
+        self.width, self.height = frames[-1].size
+
+    def _repr_html_(self) -> str:
+        gif, png = (base64.b64encode(data).decode() for data in (self.gif, self.png))
+        return (
+            '<picture><source media="(prefers-reduced-motion: reduce)" '
+            f'srcset="data:image/png;base64,{png}"><img src="data:image/gif;base64,{gif}" '
+            f'alt="{html.escape(self.alt)}" width="{self.width}" height="{self.height}"></picture>'
+        )
+
+    def __repr__(self) -> str:
+        return self.alt
 
 
 def moments(

@@ -32,7 +32,16 @@ from rlcourse.networks import DrawingPolicy, GreedyPolicy, check_device, flatten
 from rlcourse.schedules import linear
 from rlcourse.seeding import streams
 
-__all__ = ["AGENTS", "DQN", "PPO", "DQNConfig", "PPOConfig", "load_player", "preset"]
+__all__ = [
+    "AGENTS",
+    "DQN",
+    "PPO",
+    "DQNConfig",
+    "PPOConfig",
+    "load_network",
+    "load_player",
+    "preset",
+]
 
 
 def _pong() -> Game:
@@ -201,6 +210,23 @@ def load_player(kept: Checkpoint, *, greedy: bool = True, seed: int = 0) -> tupl
         InvalidArgumentError: the checkpoint is of no Atari run.
         CorruptCheckpointError: its weights do not fit its settings.
     """
+    run = _revived(kept)
+    return run.player(greedy, seed), run.config.game
+
+
+def load_network(kept: Checkpoint) -> nn.Module:
+    """A checkpoint's network: PPO's :class:`rlcourse.atari.networks.Agent`, or DQN's action values.
+
+    Raises:
+        InvalidArgumentError: the checkpoint is of no Atari run.
+        CorruptCheckpointError: its weights do not fit its settings.
+    """
+    network: nn.Module = _revived(kept).network
+    return network
+
+
+def _revived(kept: Checkpoint) -> Any:
+    """A run with a checkpoint's network, and games that are closed."""
     name = kept.algorithm.removeprefix("atari-")
     if name not in AGENTS or name == kept.algorithm:
         raise InvalidArgumentError(
@@ -222,4 +248,4 @@ def load_player(kept: Checkpoint, *, greedy: bool = True, seed: int = 0) -> tupl
     except RuntimeError as error:
         raise CorruptCheckpointError(f"the checkpoint's weights do not fit ({error})") from error
     run.episodes.close()
-    return run.player(greedy, seed), config.game
+    return run

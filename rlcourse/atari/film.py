@@ -6,6 +6,7 @@ left to chance, both play the same game to the last point.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,9 @@ from rlcourse.atari.environment import Game, Games, judged
 from rlcourse.errors import InvalidArgumentError, check_positive
 from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
-from rlcourse.film import as_gif
+from rlcourse.film import Film, as_gif
 
-__all__ = ["moves", "play_in_window", "record"]
+__all__ = ["clip", "moves", "play_in_window", "record"]
 
 COLOURS = 16  # in a film: a screen of Pong has five
 SECOND = 60  # frames
@@ -94,15 +95,33 @@ def record(
         steps += 1
     if not screens:
         raise InvalidArgumentError(f"skip = {skip}: the game was over after {steps / fps:.0f} s")
-    # One palette for all: with one each, a film is three times as large and flickers.
+    with replace_file(path) as file:
+        as_gif(file, _pictures(screens), fps)
+    return score, steps
+
+
+def clip(policy: Policy, game: Game, alt: str, *, seconds: float = 10, skip: float = 0) -> Film:
+    """Some seconds of a game, for a page; the rest of it is not played. ``alt`` says what there is to see.
+
+    >>> clip(lambda obs: np.zeros(len(obs), int), Game("pong"), "Nobody plays.", seconds=0.2)
+    Nobody plays.
+
+    Raises:
+        InvalidArgumentError: the game was over before.
+    """
+    fps = SECOND / game.frame_skip
+    first, last = int(skip * fps), int((skip + seconds) * fps)
+    screens = [screen for screen, _ in itertools.islice(moves(policy, game), last)][first:]
+    if not screens:
+        raise InvalidArgumentError(f"skip = {skip}: the game was over before")
+    return Film(_pictures(screens), fps, alt)
+
+
+def _pictures(screens: list[NDArray[np.uint8]]) -> list[Image.Image]:
+    """With one palette for all: with one each, a film is three times as large and flickers."""
     palette = Image.fromarray(np.concatenate(screens[:: len(screens) // 8 + 1])).quantize(COLOURS)
     none = Image.Dither.NONE
-    pictures = [
-        Image.fromarray(screen).quantize(palette=palette, dither=none) for screen in screens
-    ]
-    with replace_file(path) as file:
-        as_gif(file, pictures, fps)
-    return score, steps
+    return [Image.fromarray(screen).quantize(palette=palette, dither=none) for screen in screens]
 
 
 def play_in_window(policy: Policy, game: Game) -> tuple[float, int]:

@@ -126,6 +126,12 @@ EXERCISES = {
     "ex-bandits-known": "bandits/known",
     "ex-bandits-replay": "bandits/replay",
     "ex-bandits-hunt": "bandits/hunt",
+    "ex-atari-by-hand": "atari/by-hand",
+    "ex-atari-eye": "atari/eye",
+    "ex-atari-successor": "atari/successor",
+    "ex-atari-list": "atari/list",
+    "ex-atari-freeway": "atari/freeway",
+    "ex-atari-hunt": "atari/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
