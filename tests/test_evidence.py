@@ -366,6 +366,7 @@ def test_the_books_contracts_can_be_measured() -> None:
         tabular,
     )
 
+    agents = pytest.importorskip("rlcourse.atari.agents")
     for contract in contracts().values():
         measured, name = contract.measure.split(".")
         if name in ("random_return", "rule_return"):
@@ -377,6 +378,12 @@ def test_the_books_contracts_can_be_measured() -> None:
         if measured == "games":
             learner = matrix_games if name == "climbed" else self_play
             learner.Config(**contract.config)
+            continue
+        if measured == "atari":
+            if name != "player_score":
+                agents.AGENTS[contract.options["algorithm"]][1](**contract.config)
+            else:
+                assert contract.config.keys() == {"player"}
             continue
         if measured == "agents":
             if name == "learned_return":
