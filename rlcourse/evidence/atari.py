@@ -13,7 +13,7 @@ import numpy as np
 
 from rlcourse.atari.agents import AGENTS, load_player
 from rlcourse.atari.environment import Game
-from rlcourse.atari.evaluation import PROTOCOLS, Result, judge
+from rlcourse.atari.evaluation import PROTOCOLS, Protocol, Result, judge
 from rlcourse.atari.players import player
 from rlcourse.atari.train import CHECKPOINT, train
 from rlcourse.checkpoint import load
@@ -38,14 +38,13 @@ def learned_score(
     With ``RLCOURSE_RUNS`` set to a folder, a training of hours is kept there and gone on with.
     """
     settings = AGENTS[algorithm][1](**config)
+    rules = replace(PROTOCOLS[protocol], games=games)
     with tempfile.TemporaryDirectory() as passing:
         home = Path(os.environ.get("RLCOURSE_RUNS", passing))
         folder = home / f"{algorithm}-{settings.game.name}-{seed}"
         run = train(settings, seed, folder=folder, resume=(folder / CHECKPOINT).exists())
-        policy, game = load_player(
-            load(folder / CHECKPOINT), greedy=PROTOCOLS[protocol].greedy, seed=seed
-        )
-    result = _judge(policy, game, seed, protocol, games)
+        policy, game = load_player(load(folder / CHECKPOINT), greedy=rules.greedy, seed=seed)
+    result = _judge(policy, game, seed, rules)
     ends = _ends(settings.steps)
     return result.mean, {
         "x": ends.tolist(),
@@ -84,18 +83,26 @@ def score_at(config: Mapping[str, Any], seed: int, *, of: str, steps: int) -> Me
 
 
 def player_score(
-    config: Mapping[str, Any], seed: int, *, protocol: str, games: int = 30
+    config: Mapping[str, Any],
+    seed: int,
+    *,
+    protocol: str,
+    games: int = 30,
+    greedy: bool | None = None,
 ) -> Measured:
-    """The mean score of whole games, played by a player that comes with the package."""
-    kept = player(config["player"])
-    policy, game = load_player(kept, greedy=PROTOCOLS[protocol].greedy, seed=seed)
-    result = _judge(policy, game, seed, protocol, games)
+    """The mean score of whole games, played by a player that comes with the package.
+
+    With ``greedy`` it takes the best action, or draws one, whatever the protocol says.
+    """
+    kept, rules = player(config["player"]), PROTOCOLS[protocol]
+    rules = replace(rules, games=games, greedy=rules.greedy if greedy is None else greedy)
+    policy, game = load_player(kept, greedy=rules.greedy, seed=seed)
+    result = _judge(policy, game, seed, rules)
     return result.mean, {"games": result.scores.tolist(), "capped": int(result.capped.sum())}
 
 
-def _judge(policy: Policy, game: Game, seed: int, protocol: str, games: int) -> Result:
-    rules = replace(PROTOCOLS[protocol], games=games)
-    return judge(policy, game, rules, seed=seed, num_envs=min(games, 10))
+def _judge(policy: Policy, game: Game, seed: int, rules: Protocol) -> Result:
+    return judge(policy, game, rules, seed=seed, num_envs=min(rules.games, 10))
 
 
 def _ends(steps: int) -> Floats:
