@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rlcourse.errors import CourseError, InvalidArgumentError
+from rlcourse.grading.public import judge_public, written
 from rlcourse.mutants import hunt
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "expect_detector",
     "hunt",
     "verdict",
+    "written",
 ]
 
 CHAPTERS = (
@@ -65,8 +67,11 @@ def exercise(name: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]
     return register
 
 
-def verdict(name: str, answer: Any = ...) -> Verdict:
+def verdict(name: str, *answers: Any) -> Verdict:
     """Judge an answer without printing; see :func:`check`."""
+    if name.startswith("labs/"):
+        return Verdict(*judge_public(name.removeprefix("labs/"), answers))
+    [answer] = answers or (...,)
     chapter = name.split("/")[0]
     for module in [chapter] if chapter in CHAPTERS else CHAPTERS:
         try:
@@ -100,13 +105,17 @@ def _is_stub(answer: Any) -> bool:
     return set(code.co_consts) <= {None, ..., getattr(answer, "__doc__", None)}
 
 
-def check(name: str, answer: Any = ...) -> None:
+def check(name: str, *answers: Any) -> None:
     """Print whether an answer is right, at once, offline, and what to look at if it is not.
+
+    Args:
+        name: an exercise of a chapter, like "loop/return", or a task of a lab, like "labs/bandits/mean".
+        answers: what was asked for; a lab's task may ask for several functions.
 
     >>> check("loop/return")
     … loop/return: not written yet
     """
-    passed, message = verdict(name, answer)
+    passed, message = verdict(name, *answers)
     print(f"{ {True: '✓', False: '✗', None: '…'}[passed] } {name}: {message}")
 
 
