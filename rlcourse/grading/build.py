@@ -38,7 +38,6 @@ def build(lab: Lab, out: Path, secret: int | None = None) -> list[Path]:
         f"student/{lab.name}.ipynb": student_notebook(lab),
         f"student/{lab.name}.json": public(lab),
         f"solution/{lab.name}.ipynb": solution_notebook(lab),
-        f"solution/{lab.name}.json": public(lab),
         f"instructor/{lab.name}.ipynb": instructor_notebook(lab),
         "grader/lab.py": master,
         f"gradescope/{lab.name}.zip": autograder(lab, secret),
@@ -161,7 +160,11 @@ def instructor_notebook(lab: Lab) -> bytes:
         f"| {m.q} | {m.misconception} | {', '.join(f'`{name}`' for name in m.kills)} |"
         for m in lab.mutants
     ]
-    table = ["## Misconceptions that the tests notice", "", "| question | misconception | noticed by |"]
+    table = [
+        "## Misconceptions that the tests notice",
+        "",
+        "| question | misconception | noticed by |",
+    ]
     parts.append(("markdown", "\n".join([*table, "|---|---|---|", *rows]), {}))
     if lab.rubric:
         parts.append(("markdown", lab.rubric.rstrip(), {}))
@@ -182,7 +185,12 @@ def _walk(lab: Lab, answer: Any, notes: bool = False) -> Parts:
         elif cell.kind in ("markdown", "code", "trial"):
             parts.append(("markdown" if cell.kind == "markdown" else "code", cell.source, {}))
         elif notes and cell.kind == "instructor":
-            parts.append(("markdown", f"> **Note.** {cell.source}".replace("\n", "\n> "), {}))
+            note = f"> **Note.** {cell.source}".replace("\n", "\n> ")
+            parts.append(
+                ("markdown", note, {})
+                if cell.markdown
+                else ("code", cell.source, {"tags": ["note"]})
+            )
         elif notes and cell.kind == "test":
             parts.append(("code", cell.source, {"tags": ["test"]}))
     place = 1 if parts and parts[0][0] == "markdown" else 0

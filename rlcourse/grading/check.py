@@ -6,9 +6,10 @@ earns nothing; every wrong answer on purpose fails the tests that it names, and 
 
 from __future__ import annotations
 
-import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from rlcourse.grading.build import build, public, student_notebook
+import rlcourse
+from rlcourse.grading.build import build
 from rlcourse.grading.master import HIDDEN_POINTS, PUBLIC_POINTS, Lab
 from rlcourse.grading.sandbox import Sandbox
-from rlcourse.grading.score import earned, here, judge, sandboxed
+from rlcourse.grading.score import given, here, judge, sandboxed
 from rlcourse.grading.testing import FailedTestError, Here
 from rlcourse.grading.worker import Student
 
@@ -66,7 +68,8 @@ def _points(lab: Lab) -> Iterator[str]:
 def prove_here(lab: Lab) -> Iterator[str]:
     """The complaints that this process can find: solution, stub, trivial answers, mutants."""
     try:
-        solution = here(lab, lab.solution)
+        names = given(lab)
+        solution = here(names, lab.solution)
     except Exception as error:
         yield f"the plain cells do not run by themselves ({type(error).__name__}: {error})"
         return
@@ -80,14 +83,14 @@ def prove_here(lab: Lab) -> Iterator[str]:
             return
     survivors = {test.name for test in lab.tests}
     for test in lab.tests:
-        others = {name: value for name, value in solution.student.names.items()}
+        others = solution.student.names
         mine = [name for name, q in lab.owner.items() if q == test.q]
-        for what, trivial in _trivial(lab, test.q, solution.student):
+        for what, trivial in _trivial(lab, names, solution.student):
             backend = Here(Student(others | {name: trivial(name) for name in mine}))
             if not _said(lab, test, backend, 0):
                 yield f"{test.name} gives its points to {what}"
     for mutant in lab.mutants:
-        backend = here(lab, (*lab.solution, mutant.source))
+        backend = here(names, (*lab.solution, mutant.source))
         failed = {test.name for test in lab.tests if _said(lab, test, backend, 0)}
         survivors -= failed
         for name in mutant.kills:
@@ -117,10 +120,11 @@ def _said(lab: Lab, test: Any, backend: Here, secret: int) -> str:
         return str(error)
 
 
-def _trivial(lab: Lab, q: str, solution: Student) -> Iterator[tuple[str, Callable[[str], Any]]]:
+def _trivial(
+    lab: Lab, names: dict[str, Any], solution: Student
+) -> Iterator[tuple[str, Callable[[str], Any]]]:
     """Answers that need no thought, as functions from a name to what stands under it."""
-    stub = Student()
-    stub.load(lab.given, lab.stub)
+    stub = here(names, lab.stub).student
 
     def of(answer: Callable[..., Any], name: str) -> Any:
         right = solution.names[name]
@@ -136,8 +140,14 @@ def _trivial(lab: Lab, q: str, solution: Student) -> Iterator[tuple[str, Callabl
     yield "the untouched notebook", lambda name: stub.names[name]
     yield "return None", partial(of, lambda right, *args, **kw: None)
     yield "return 0", partial(of, lambda right, *args, **kw: 0)
-    yield "returning the first argument", partial(of, lambda right, *args, **kw: args[0] if args else None)
-    yield "zeros of the right shape", partial(of, lambda right, *args, **kw: _zeros(right(*args, **kw)))
+    yield (
+        "returning the first argument",
+        partial(of, lambda right, *args, **kw: args[0] if args else None),
+    )
+    yield (
+        "zeros of the right shape",
+        partial(of, lambda right, *args, **kw: _zeros(right(*args, **kw))),
+    )
 
 
 def _zeros(value: Any) -> Any:
@@ -168,11 +178,11 @@ def _artefacts(lab: Lab) -> Iterator[str]:
         for path in sorted((one / "student").iterdir()):
             for leak in leaks(lab, path.read_text("utf-8")):
                 yield f"student/{path.name} holds {leak}"
-        for kind in ("solution", "student"):
-            code, said = run_notebook(one / kind / f"{lab.name}.ipynb")
+        for kind in ("solution", "student", "instructor"):
+            code, said = run_notebook(one / kind / f"{lab.name}.ipynb", one / "student")
             if code:
                 yield f"the {kind} notebook does not run: {said.strip().splitlines()[-1]}"
-            for q in lab.questions if not code else ():
+            for q in () if code or kind == "instructor" else lab.questions:
                 wanted = "not written yet" if kind == "student" else "✓"
                 lines = [line for line in said.splitlines() if f"labs/{lab.name}/{q}:" in line]
                 if not lines or any(wanted not in line for line in lines):
@@ -190,7 +200,9 @@ def leaks(lab: Lab, text: str) -> Iterator[str]:
     shown = {line.strip() for cell in lab.cells if cell.kind in ("code", "markdown", "trial")
              for line in cell.source.splitlines()}  # fmt: skip
     shown |= {line.strip() for task in lab.tasks for line in task.stub.splitlines()}
-    shown |= {line.strip() for test in lab.tests if not test.hidden for line in test.source.splitlines()}
+    shown |= {
+        line.strip() for test in lab.tests if not test.hidden for line in test.source.splitlines()
+    }
     for task in lab.tasks:
         for line in task.answer:
             if len(line.strip()) > 12 and line.strip() in held - shown:
@@ -225,7 +237,7 @@ def _texts(thing: Any) -> Iterator[str]:
 
 RUN = """
 import json, linecache, sys
-scope = {"__name__": "__main__"}
+scope = {"__name__": "__main__", "display": lambda *things, **options: print(*things)}
 for number, cell in enumerate(json.load(open(sys.argv[1], encoding="utf-8"))["cells"]):
     if cell["cell_type"] == "code":
         source = "\\n".join(
@@ -238,24 +250,25 @@ for number, cell in enumerate(json.load(open(sys.argv[1], encoding="utf-8"))["ce
 """
 
 
-def run_notebook(path: Path, timeout: float = 120) -> tuple[int, str]:
-    """Run a notebook's cells in order in a fresh Python; its exit code and what it said."""
-    import os
+def run_notebook(path: Path, beside: Path, timeout: float = 120) -> tuple[int, str]:
+    """Run a notebook's cells in order in a fresh Python, with the lab's public tests beside it.
 
-    import rlcourse
-
+    Returns:
+        The exit code, and what was said.
+    """
     environment = os.environ | {
         "PYTHONPATH": str(Path(rlcourse.__file__).parents[1]),
         "MPLBACKEND": "agg",
         "PYTHONIOENCODING": "utf-8",
     }
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, path.stem + ".json").write_bytes(path.with_suffix(".json").read_bytes())
+        for file in beside.glob("*.json"):
+            shutil.copy(file, folder)
         try:
             done = subprocess.run(
                 [sys.executable, "-c", RUN, str(path.resolve())],
                 cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return 1, f"took more than {timeout:.0f} s"
+            return 1, f"it took more than {timeout:.0f} s"
     return done.returncode, done.stdout + done.stderr

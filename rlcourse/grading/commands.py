@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 import tyro
-from tqdm.auto import tqdm
 
-from rlcourse.errors import CourseError, InvalidArgumentError
+from rlcourse.errors import CourseError
 from rlcourse.files import replace_file
 from rlcourse.grading import build as building
 from rlcourse.grading.check import prove
-from rlcourse.grading.master import Lab, read
+from rlcourse.grading.master import read
 from rlcourse.grading.sandbox import ISOLATIONS, WEAKNESS, Sandbox, SandboxError
 
 __all__ = ["app"]

@@ -45,6 +45,7 @@ class Cell:
     line: int
     q: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    markdown: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,9 @@ def parse(text: str, file: str = "lab.py", rubric: str = "") -> Lab:
     for cell in cells:
         if cell.q and cell.q not in questions:
             known = ", ".join(sorted(questions)) or "none"
-            raise wrong(cell.line, f"q={json.dumps(cell.q)}: no task has this q; there are: {known}")
+            raise wrong(
+                cell.line, f"q={json.dumps(cell.q)}: no task has this q; there are: {known}"
+            )
     mutants = tuple(_mutant(cell, owner, by_name, wrong) for cell in cells if cell.kind == "mutant")
     if not tasks:
         raise wrong(1, 'no task cell; a lab has at least one  # %% tags=["task"] q="..."')
@@ -237,7 +240,9 @@ def _cells(text: str, first: int, wrong: Any) -> Iterator[Cell]:
             body.pop(0)
             number += 1
         if markdown:
-            if bad := next((n for n, x in enumerate(body, number + 1) if x[:1] not in ("#", "")), 0):
+            if bad := next(
+                (n for n, x in enumerate(body, number + 1) if x[:1] not in ("#", "")), 0
+            ):
                 raise wrong(bad, "a line of a markdown cell must begin with  #")
             body = [re.sub("^# ?", "", line) for line in body]
         source = "\n".join(body)
@@ -245,13 +250,11 @@ def _cells(text: str, first: int, wrong: Any) -> Iterator[Cell]:
         if markdown and tag not in ("", "instructor"):
             raise wrong(start + 1, f"a {tag} cell holds code; take [markdown] out")
         if not markdown:
-            if tag == "instructor":
-                raise wrong(start + 1, "notes for the instructor are markdown:  # %% [markdown] tags=...")
             try:
                 ast.parse(_without_magics(source))
             except SyntaxError as error:
                 raise wrong(number + (error.lineno or 1), f"not Python: {error.msg}") from None
-        yield Cell(kind, source, start + 1, settings.get("q", ""), settings)
+        yield Cell(kind, source, start + 1, settings.get("q", ""), settings, markdown)
 
 
 def _settings(line: str, number: int, wrong: Any) -> tuple[bool, str, dict[str, Any]]:
@@ -264,11 +267,15 @@ def _settings(line: str, number: int, wrong: Any) -> tuple[bool, str, dict[str, 
     while rest.strip():
         match = pattern.match(rest)
         if not match:
-            raise wrong(number, f'cannot read {rest.strip()!r}; settings are like  tags=["task"] q="mean"')
+            raise wrong(
+                number, f'cannot read {rest.strip()!r}; settings are like  tags=["task"] q="mean"'
+            )
         try:
             found[match[1]] = json.loads(match[2])
         except ValueError:
-            raise wrong(number, f"{match[1]}={match[2]}: must be true, false, a number or in double quotes") from None
+            raise wrong(
+                number, f"{match[1]}={match[2]}: must be true, false, a number or in double quotes"
+            ) from None
         rest = rest[match.end() :]
     tags = found.pop("tags", [])
     if not isinstance(tags, list) or len(tags) > 1 or not set(tags) <= set(KNOWN):
@@ -277,7 +284,10 @@ def _settings(line: str, number: int, wrong: Any) -> tuple[bool, str, dict[str, 
     known: dict[str, type] = KNOWN[tag] if tag else {}
     for key, value in found.items():
         if key not in known:
-            raise wrong(number, f"{key}: a {tag or 'plain'} cell has only {', '.join(known) or 'no settings'}")
+            raise wrong(
+                number,
+                f"{key}: a {tag or 'plain'} cell has only {', '.join(known) or 'no settings'}",
+            )
         if type(value) is not known[key]:
             raise wrong(number, f"{key}={json.dumps(value)}: must be of type {known[key].__name__}")
     for key in sorted(set(known) - {"hidden"} - set(found)):
@@ -330,7 +340,9 @@ def _task(cell: Cell, wrong: Any) -> Task:
     try:
         ast.parse(text)
     except SyntaxError as error:
-        raise wrong(cell.line + (error.lineno or 1), "without its answer this is not Python") from None
+        raise wrong(
+            cell.line + (error.lineno or 1), "without its answer this is not Python"
+        ) from None
     whole = "\n".join(x for x in cell.source.split("\n") if x.strip() not in (BEGIN, END))
     return Task(cell.q, names, classes, whole, text, tuple(answer))
 
@@ -358,19 +370,20 @@ def _test(cell: Cell, owner: dict[str, str], wrong: Any) -> Test:
 
 def _mutant(cell: Cell, owner: dict[str, str], tests: dict[str, Test], wrong: Any) -> Mutant:
     nodes = _definitions(cell, wrong)
+    mine = [node for node in nodes if owner.get(node.name) == cell.q]
     for node in nodes:
-        if owner.get(node.name) != cell.q:
-            raise wrong(cell.line, f"{node.name}: no task of question {cell.q} defines this")
+        if owner.get(node.name, cell.q) != cell.q:
+            raise wrong(cell.line, f"{node.name} belongs to question {owner[node.name]}")
+    if not mine:
+        raise wrong(cell.line, f"{nodes[0].name}: no task of question {cell.q} defines this")
     kills = tuple(cell.settings["kills"].split())
     for name in kills:
         if name not in tests:
             raise wrong(cell.line, f"kills={name}: there is no such test")
     if not kills:
         raise wrong(cell.line, "kills= names at least one test")
-    title = _docstring(nodes[0], cell, wrong)
-    return Mutant(
-        cell.q, tuple(node.name for node in nodes), kills, title, cell.source, cell.line
-    )
+    title = _docstring(mine[0], cell, wrong)
+    return Mutant(cell.q, tuple(node.name for node in mine), kills, title, cell.source, cell.line)
 
 
 def _docstring(node: ast.FunctionDef | ast.ClassDef, cell: Cell, wrong: Any) -> str:

@@ -54,9 +54,7 @@ def judge_public(name: str, answers: Sequence[Any]) -> tuple[bool | None, str]:
     lab, _, q = name.partition("/")
     questions = _questions(lab)
     if q not in questions:
-        raise InvalidArgumentError(
-            f"question = {q!r}: lab {lab} has {', '.join(questions)}"
-        )
+        raise InvalidArgumentError(f"question = {q!r}: lab {lab} has {', '.join(questions)}")
     question = questions[q]
     given = {getattr(answer, "__name__", ""): answer for answer in answers}
     names = question["names"]
@@ -96,7 +94,11 @@ def written(*answers: Any) -> bool:
 def _unwritten(answer: Any) -> bool:
     if answer is None or answer is ...:
         return True
-    parts = [v for v in vars(answer).values() if inspect.isfunction(v)] if inspect.isclass(answer) else [answer]
+    parts = (
+        [v for v in vars(answer).values() if inspect.isfunction(v)]
+        if inspect.isclass(answer)
+        else [answer]
+    )
     return any(_is_stub(part) for part in parts)
 
 

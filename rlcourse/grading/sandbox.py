@@ -14,6 +14,7 @@ Three ways, named for what they give; nothing falls back from one to the next by
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -71,7 +72,7 @@ class Sandbox:
         SandboxError: this machine cannot do it; the message says why, and what would.
     """
 
-    def __init__(self, isolation: str = "bubblewrap", limits: Limits = Limits()) -> None:  # noqa: B008
+    def __init__(self, isolation: str = "bubblewrap", limits: Limits = Limits()) -> None:
         if isolation not in ISOLATIONS:
             raise InvalidArgumentError(
                 f"isolation = {isolation!r}: must be one of {', '.join(ISOLATIONS)}"
@@ -80,7 +81,9 @@ class Sandbox:
             raise SandboxError("student code is run on Linux or macOS; on Windows use WSL2")
         self.isolation, self.limits = isolation, limits
         self.root = os.getuid() == 0
-        self.uid = 61000 + os.getpid() % 4000  # workers side by side do not share a count of processes
+        self.uid = (
+            61000 + os.getpid() % 4000
+        )  # workers side by side do not share a count of processes
         self.course = "/course"
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         if isolation == "user" and not self.root:
@@ -136,7 +139,9 @@ class Sandbox:
             return os.access(path, os.R_OK)
         code = "import os, sys; sys.exit(not os.access(sys.argv[1], os.R_OK))"
         command = [sys.executable, "-I", "-c", code, str(path)]
-        return subprocess.run(command, user=self.uid, group=self.uid, extra_groups=[]).returncode == 0
+        return (
+            subprocess.run(command, user=self.uid, group=self.uid, extra_groups=[]).returncode == 0
+        )
 
     def command(self) -> list[str]:
         """The command that starts a worker."""
@@ -341,19 +346,15 @@ class Session:
         if process is None:
             return
         for kill in (lambda: os.killpg(process.pid, signal.SIGKILL), process.kill):
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill()
-            except (ProcessLookupError, PermissionError):
-                pass
         process.wait()
         if self.sandbox.isolation == "user":
             _kill_all_of(self.sandbox.uid)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
-                try:
+                with contextlib.suppress(OSError):
                     stream.close()
-                except OSError:
-                    pass
 
     def _processor_time(self) -> float:
         """Seconds of processor time of the worker and its descendants."""
@@ -398,7 +399,5 @@ def _kill_all_of(uid: int) -> None:
         if not mine:
             return
         for pid in mine:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass

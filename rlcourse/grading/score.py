@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from rlcourse.grading.testing import (
 )
 from rlcourse.grading.worker import Student
 
-__all__ = ["Outcome", "earned", "here", "judge", "score"]
+__all__ = ["Outcome", "earned", "given", "here", "judge", "sandboxed", "score"]
 
 STRIKES = 2  # calls of one question that may fail to come back
 
@@ -61,10 +62,18 @@ def judge(lab: Lab, test: Test, backend: Backend, secret: int = 0) -> str:
     return ""
 
 
-def here(lab: Lab, cells: Iterable[str]) -> Here:
-    """A submission of trusted code, in this process."""
+def given(lab: Lab) -> dict[str, Any]:
+    """The names that the lab's own cells define; what they print is not shown."""
     student = Student()
-    student.load(lab.given, cells)
+    with redirect_stdout(io.StringIO()):
+        student.give(lab.given)
+    return student.names
+
+
+def here(names: dict[str, Any], cells: Iterable[str]) -> Here:
+    """A submission of trusted code, in this process, beside :func:`given` names."""
+    student = Student(names)
+    student.define(cells)
     return Here(student)
 
 

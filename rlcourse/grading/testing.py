@@ -76,7 +76,9 @@ def value_of(reply: Any) -> Any:
         raise FailedTestError(f"what came back is no value ({error})") from None
 
 
-def request(op: str, target: dict[str, Any], args: Sequence[Any] = (), **more: Any) -> dict[str, Any]:
+def request(
+    op: str, target: dict[str, Any], args: Sequence[Any] = (), **more: Any
+) -> dict[str, Any]:
     """A request as JSON can write it; ``kw`` holds the named arguments."""
     kw = encode(more.pop("kw", {}))
     return {"op": op, **target, "args": [encode(arg) for arg in args], "kw": kw, **more}
@@ -142,7 +144,9 @@ def sample(function: Any, n: int, *args: Any, **kw: Any) -> list[Any]:
     )
 
 
-def gradient(function: Any, *args: Any, wrt: Sequence[int] = (0,), **kw: Any) -> tuple[Any, list[Any]]:
+def gradient(
+    function: Any, *args: Any, wrt: Sequence[int] = (0,), **kw: Any
+) -> tuple[Any, list[Any]]:
     """What a call returned, and the derivative of its sum by each of the arguments at ``wrt``."""
     return function._backend.ask(  # type: ignore[no-any-return]
         request("gradient", function._target, args, kw=kw, wrt=list(wrt))
@@ -161,7 +165,8 @@ def expect(got: Any, wanted: Any, look: str = "", tolerance: float = 1e-6, what:
         got: what came back.
         wanted: what is right: a number, an array, or a list, tuple or dictionary of such.
         look: what to look at.
-        tolerance: relative to the numbers, and absolute where they are small; whole numbers are exact.
+        tolerance: relative to the numbers, and absolute where they are small; between
+            whole numbers it is zero.
         what: the name of the thing, where the test compares several.
 
     >>> expect(2.0, 3.0, look="what the reward is compared with")
@@ -177,7 +182,7 @@ def expect(got: Any, wanted: Any, look: str = "", tolerance: float = 1e-6, what:
 def _difference(got: Any, wanted: Any, tolerance: float) -> str:
     if wanted is not None and (got is None or got is ...):
         return "nothing came back; does the function end in return?"
-    if isinstance(wanted, tuple | dict) or isinstance(wanted, list) and _numbers(wanted) is None:
+    if isinstance(wanted, tuple | dict) or (isinstance(wanted, list) and _numbers(wanted) is None):
         return _differences(got, wanted, tolerance)
     if wanted is None or isinstance(wanted, str):
         return "" if got == wanted else f"expected {short(wanted)}, got {short(got)}"
@@ -189,7 +194,7 @@ def _difference(got: Any, wanted: Any, tolerance: float) -> str:
         return f"expected numbers, got {short(got)}"
     if found.shape != right.shape:
         return f"expected shape {right.shape}, got shape {found.shape}"
-    if right.dtype.kind in "biu":
+    if right.dtype.kind in "biu" and found.dtype.kind in "biu":
         same = bool(np.array_equal(found, right))
     else:
         same = np.allclose(found, right, rtol=tolerance, atol=tolerance, equal_nan=True)
@@ -283,7 +288,9 @@ def run_test(
         scope[name](*given)
     except FailedTestError:
         raise
-    except Exception as error:  # a test meets values of any kind; the reference solution raises nothing
+    except (
+        Exception
+    ) as error:  # a test meets values of any kind; the reference solution raises nothing
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         raise FailedTestError(f"what came back cannot be used ({text[:200]})") from error
 

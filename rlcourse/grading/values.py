@@ -103,18 +103,15 @@ def decode(coded: Any, tensor: Callable[[NDArray[Any]], Any] | None = None) -> A
         case {"tuple": [*items]} if len(coded) == 1:
             return tuple(decode(item, tensor) for item in items)
         case {"dict": [*items]} if len(coded) == 1:
-            if all(isinstance(pair, list) and len(pair) == 2 for pair in items):
-                if all(isinstance(key, str) for key, _ in items):
-                    return {key: decode(item, tensor) for key, item in items}
+            if all(isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) for x in items):
+                return {key: decode(item, tensor) for key, item in items}
         case {"array": [str(kind), [*shape], str(text)]} if len(coded) == 1:
             return _from_bytes(kind, shape, text)
         case {"tensor": [str(kind), [*shape], str(text)]} if len(coded) == 1:
             array = _from_bytes(kind, shape, text)
             return array if tensor is None else tensor(array)
     text = repr(coded)
-    raise NotAValueError(
-        f"this encodes no value: {text if len(text) < 80 else text[:77] + '...'}"
-    )
+    raise NotAValueError(f"this encodes no value: {text if len(text) < 80 else text[:77] + '...'}")
 
 
 def _from_bytes(kind: str, shape: list[Any], text: str) -> NDArray[Any]:
@@ -122,10 +119,10 @@ def _from_bytes(kind: str, shape: list[Any], text: str) -> NDArray[Any]:
         dtype = np.dtype(kind)
         data = base64.b64decode(text, validate=True)
         sizes = [int(size) for size in shape if isinstance(size, int) and size >= 0]
-        if dtype.kind in KINDS and len(sizes) == len(shape) <= 32:
-            if math.prod(sizes) * dtype.itemsize == len(data):
-                array = np.frombuffer(data, dtype).reshape(sizes)
-                return array.astype(dtype.newbyteorder("="))
+        numbers = dtype.kind in KINDS and len(sizes) == len(shape) <= 32
+        if numbers and math.prod(sizes) * dtype.itemsize == len(data):
+            array = np.frombuffer(data, dtype).reshape(sizes)
+            return array.astype(dtype.newbyteorder("="))
     except (TypeError, ValueError):
         pass
     raise NotAValueError(f"this encodes no array: {kind[:20]} of shape {shape[:8]}")

@@ -6,18 +6,19 @@ answers are the same. Nothing here is trusted by the other side: it judges the v
 
 from __future__ import annotations
 
-import __future__
 import ast
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 from rlcourse.grading.values import NotAValueError, decode, encode
 
 __all__ = ["Student", "main", "unwritten"]
 
+future = import_module("__future__")
 LONGEST = 300  # characters of a student's own error message
 
 
@@ -37,9 +38,17 @@ class Student:
 
     def load(self, given: Iterable[str], cells: Iterable[str]) -> list[str]:
         """Run the lab's own cells, then the definitions of the student's; return what could not be run."""
-        notes: list[str] = []
+        self.give(given)
+        return self.define(cells)
+
+    def give(self, given: Iterable[str]) -> None:
+        """Run the lab's own cells, whole."""
         for number, source in enumerate(given, 1):
             exec(compile(source, f"<given {number}>", "exec", dont_inherit=True), self.names)
+
+    def define(self, cells: Iterable[str]) -> list[str]:
+        """Run the imports, definitions and plain values of the student's; return what could not be run."""
+        notes: list[str] = []
         flags = 0
         for number, source in enumerate(cells, 1):
             try:
@@ -47,12 +56,14 @@ class Student:
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
                 line = getattr(error, "lineno", None)
                 where = f"cell {number}" + (f", line {line}" if line else "")
-                notes.append(f"{where}: not Python, so nothing in this cell counts ({_first(error)})")
+                notes.append(
+                    f"{where}: not Python, so nothing in this cell counts ({_first(error)})"
+                )
                 continue
             for statement in statements:
                 if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
                     for alias in statement.names:
-                        flags |= getattr(getattr(__future__, alias.name, None), "compiler_flag", 0)
+                        flags |= getattr(getattr(future, alias.name, None), "compiler_flag", 0)
                 if not _kept(statement):
                     continue
                 try:
