@@ -102,9 +102,8 @@ def decode(coded: Any, tensor: Callable[[NDArray[Any]], Any] | None = None) -> A
             return SPECIAL[name]
         case {"tuple": [*items]} if len(coded) == 1:
             return tuple(decode(item, tensor) for item in items)
-        case {"dict": [*items]} if len(coded) == 1:
-            if all(isinstance(x, list) and len(x) == 2 and isinstance(x[0], str) for x in items):
-                return {key: decode(item, tensor) for key, item in items}
+        case {"dict": [*items]} if len(coded) == 1 and all(map(_is_pair, items)):
+            return {key: decode(item, tensor) for key, item in items}
         case {"array": [str(kind), [*shape], str(text)]} if len(coded) == 1:
             return _from_bytes(kind, shape, text)
         case {"tensor": [str(kind), [*shape], str(text)]} if len(coded) == 1:
@@ -112,6 +111,10 @@ def decode(coded: Any, tensor: Callable[[NDArray[Any]], Any] | None = None) -> A
             return array if tensor is None else tensor(array)
     text = repr(coded)
     raise NotAValueError(f"this encodes no value: {text if len(text) < 80 else text[:77] + '...'}")
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str)
 
 
 def _from_bytes(kind: str, shape: list[Any], text: str) -> NDArray[Any]:
