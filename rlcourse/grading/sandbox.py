@@ -146,18 +146,16 @@ class Sandbox:
     def command(self) -> list[str]:
         """The command that starts a worker."""
         limits = self.limits
-        settings = {
-            "uid": self.uid if self.root and self.isolation != "limits" else None,
-            "limits": {
-                "RLIMIT_AS": limits.memory << 20,
-                "RLIMIT_FSIZE": limits.file_size << 20,
-                "RLIMIT_NOFILE": 128,
-                "RLIMIT_CORE": 0,
-                "RLIMIT_NPROC": limits.processes,
-            },
+        allowed = {
+            "RLIMIT_AS": limits.memory << 20,
+            "RLIMIT_FSIZE": limits.file_size << 20,
+            "RLIMIT_NOFILE": 128,
+            "RLIMIT_CORE": 0,
         }
-        if self.isolation == "limits":
-            del settings["limits"]["RLIMIT_NPROC"]  # type: ignore[attr-defined]  # it counts all of a user's processes
+        if self.isolation != "limits":  # there it would count everything else that you run
+            allowed["RLIMIT_NPROC"] = limits.processes
+        other = self.root and self.isolation != "limits"
+        settings = {"uid": self.uid if other else None, "limits": allowed}
         code = START.format(course=self.course)
         python = [sys.executable, "-I", "-B", "-c", code, json.dumps(settings)]
         return [*self._bubblewrap(), *python] if self.isolation == "bubblewrap" else python
@@ -219,7 +217,7 @@ class Session:
         self.sandbox, self.given, self.cells = sandbox, given, cells
         self.notes: list[str] = []
         self.unwritten: list[str] = []
-        self.starts = 0
+        self._hopeless = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._error = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the session)
         self._number = 0
@@ -254,7 +252,8 @@ class Session:
         return self._error.read(2000).decode("utf-8", "replace").strip()[-500:]
 
     def _start(self) -> None:
-        self.starts += 1
+        if self._hopeless:
+            raise StruckError(self._hopeless)
         environment = {
             "PATH": "/usr/bin:/bin", "HOME": "/tmp", "USER": "student", "LANG": "C.UTF-8",
             "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg", "MPLCONFIGDIR": "/tmp",
@@ -276,11 +275,14 @@ class Session:
         self._buffer = b""
         self._used, self._since = 0.0, time.monotonic()
         request = {"op": "load", "given": list(self.given), "cells": list(self.cells)}
-        reply = self._exchange(request, self.sandbox.limits.load_seconds, "its definitions")
-        loaded = reply.get("value") if isinstance(reply, dict) else None
-        if not isinstance(loaded, dict):
-            self.stop()
-            raise StruckError(str((reply or {}).get("error", "the submission cannot be loaded")))
+        try:
+            reply = self._exchange(request, self.sandbox.limits.load_seconds, "running its definitions")
+            loaded = reply.get("value")
+            if not isinstance(loaded, dict):
+                raise self._struck(str(reply.get("error", "the submission cannot be loaded"))[:500])
+        except StruckError as error:
+            self._hopeless = str(error)  # it would be so for every test
+            raise
         self.notes = [str(note)[:500] for note in loaded.get("notes", [])][:50]
         self.unwritten = [str(name)[:100] for name in loaded.get("unwritten", [])][:100]
         self.begin()
@@ -345,9 +347,9 @@ class Session:
         process, self._process = self._process, None
         if process is None:
             return
-        for kill in (lambda: os.killpg(process.pid, signal.SIGKILL), process.kill):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
         if self.sandbox.isolation == "user":
             _kill_all_of(self.sandbox.uid)
