@@ -122,14 +122,19 @@ class Sandbox:
                 "bwrap is not installed (Debian: apt-get install bubblewrap); "
                 f"weaker: --isolation {' or '.join(ISOLATIONS[1:])}"
             )
-        with Session(self, (), ("def double(x):\n    return 2 * x",)) as session:
+        # A module that nothing here has loaded: another user may not be let to this interpreter's folder.
+        cell = "def double(x):\n    import wave\n    return 2 * x"
+        with Session(self, (), (cell,)) as session:
             try:
                 request = {"op": "call", "f": "double", "args": [21], "kw": {"dict": []}}
                 if session.ask(request) == 42:
                     return ""
                 return "a worker gives wrong answers"
             except FailedTestError as error:
-                return f"{error}. {session.complaint()}".strip()
+                hint = ""
+                if "ModuleNotFoundError" in str(error) or "Permission" in session.complaint():
+                    hint = f" (can an ordinary user read {sys.base_prefix} and {sys.prefix}?)"
+                return f"{error}{hint}. {session.complaint()}".strip()
 
     def can_read(self, path: Path) -> bool:
         """Whether student code could read a file or folder."""
