@@ -222,7 +222,7 @@ def _notebook(lab: Lab, parts: Iterable[tuple[str, str, dict[str, Any]]]) -> byt
 
 
 def _json(thing: Any) -> bytes:
-    return (json.dumps(thing, indent=1, ensure_ascii=False, sort_keys=True) + "\n").encode()
+    return (json.dumps(thing, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 # --- other graders --------------------------------------------------------------------------------

@@ -72,6 +72,9 @@ def check(labs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
             try:
                 lab = read(path)
                 complaints = list(prove(lab, sandbox))
+                stored = building.public_file(path, lab)
+                if stored and stored.exists() and stored.read_bytes() != building.public(lab):
+                    complaints.append(f"{stored} is old: run  rlcourse lab build {path}")
             except CourseError as error:
                 complaints = [str(error)]
             for complaint in complaints:

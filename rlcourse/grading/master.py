@@ -21,7 +21,14 @@ __all__ = ["Cell", "Lab", "MasterError", "Mutant", "Task", "Test", "parse", "rea
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-HEADER: dict[str, type] = {"lab": str, "title": str, "minutes": int, "extras": str, "version": int, "secret": int}
+HEADER: dict[str, type] = {
+    "lab": str,
+    "title": str,
+    "minutes": int,
+    "extras": str,
+    "version": int,
+    "secret": int,
+}
 KNOWN: dict[str, dict[str, type]] = {  # which settings a kind of cell has, and of what type
     "task": {"q": str},
     "test": {"q": str, "points": int, "hidden": bool},

@@ -55,6 +55,8 @@ def judge_public(name: str, answers: Sequence[Any]) -> tuple[bool | None, str]:
     questions = _questions(lab)
     if q not in questions:
         raise InvalidArgumentError(f"question = {q!r}: lab {lab} has {', '.join(questions)}")
+    if not answers:
+        return None, "not written yet"
     question = questions[q]
     given = {getattr(answer, "__name__", ""): answer for answer in answers}
     names = question["names"]

@@ -281,7 +281,9 @@ class Session:
         self._used, self._since = 0.0, time.monotonic()
         request = {"op": "load", "given": list(self.given), "cells": list(self.cells)}
         try:
-            reply = self._exchange(request, self.sandbox.limits.load_seconds, "running its definitions")
+            reply = self._exchange(
+                request, self.sandbox.limits.load_seconds, "running its definitions"
+            )
             loaded = reply.get("value")
             if not isinstance(loaded, dict):
                 raise self._struck(str(reply.get("error", "the submission cannot be loaded"))[:500])

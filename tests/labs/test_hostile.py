@@ -76,7 +76,10 @@ MEANS = {
     "fork-bomb": "def running_mean(*a):\n    while True:\n        try: os.fork()\n        except OSError: pass\n",
     "os-exit": "def running_mean(*a):\n    os._exit(0)\n",
     "sys-exit": "def running_mean(*a):\n    sys.exit(0)\n",
-    "signals": "def running_mean(*a):\n    os.kill(os.getppid(), 9)\n    os.kill(-1, 9)\n    os.kill(os.getpid(), 9)\n",
+    "signals": (
+        "def running_mean(*a):\n    os.kill(os.getppid(), 9)\n    os.kill(-1, 9)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    ),
     "forger": (
         "def running_mean(*a):\n"
         "    for fd in range(3, 20):\n"
