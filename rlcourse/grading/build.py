@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import rlcourse
+from rlcourse.errors import CourseError
 from rlcourse.files import replace_file
 from rlcourse.grading.master import BEGIN, END, Cell, Lab, Test
 
@@ -360,7 +361,12 @@ def autograder(lab: Lab, secret: int) -> bytes:
 
 def _version(name: str) -> str:
     """The version that the lab is proven with, without the mark of a particular build of it."""
-    return metadata.version(name).split("+")[0]
+    try:
+        return metadata.version(name).split("+")[0]
+    except metadata.PackageNotFoundError:
+        raise CourseError(
+            f"{name} is not installed here, so Gradescope's zip cannot pin it"
+        ) from None
 
 
 def _package() -> Iterator[tuple[str, bytes]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -231,12 +233,13 @@ def grade_all(
         with Sandbox(isolation, limits) as sandbox:
             require_hidden(sandbox, *hide)
             prove_grader(lab, sandbox, secret)
-        for graded in _spread(lab, left, keys, secret, isolation, limits, jobs):
-            with replace_file(folder / f"{graded.name}.json") as file:
-                file.write(json.dumps(asdict(graded), indent=1).encode())
-            results[graded.name] = graded
-            if on_graded is not None:
-                on_graded(graded)
+        with closing(_spread(lab, left, keys, secret, isolation, limits, jobs)) as stream:
+            for graded in stream:
+                with replace_file(folder / f"{graded.name}.json") as file:
+                    file.write(json.dumps(asdict(graded), indent=1).encode())
+                results[graded.name] = graded
+                if on_graded is not None:
+                    on_graded(graded)
     return [results[submission.name] for submission in submissions]
 
 
@@ -267,6 +270,7 @@ _here: tuple[Lab, Sandbox, int] | None = None  # of one process of the pool
 
 def _begin(text: str, secret: int, isolation: str, limits: Limits) -> None:
     global _here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
     _here = parse(text), Sandbox(isolation, limits), secret
 
 
@@ -284,7 +288,7 @@ def _spread(
     isolation: str,
     limits: Limits,
     jobs: int,
-) -> Iterator[Graded]:
+) -> Generator[Graded, None, None]:
     """Over processes of our own. Should one of them be killed, its submission is tried again alone."""
     given = (lab.text, secret, isolation, limits)
     waiting = list(left)
@@ -312,9 +316,8 @@ def _spread(
                                 yield _lost(lab, submission, isolation, keys[submission.name])
                             else:
                                 broken.append(submission)
-            except KeyboardInterrupt:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            finally:  # after Ctrl-C only those under way are waited for
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _lost(lab: Lab, submission: Submission, isolation: str, key: str) -> Graded:

@@ -32,7 +32,7 @@ ul { list-style: none; padding: 0; } li { padding: .4rem 0; border-bottom: 1px s
 .table { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number { text-align: right; white-space: nowrap; }
-.bar { background: var(--bar); height: .8rem; min-width: 1px; } td.wide { width: 45%; }
+.bar { background: var(--bar); height: .8rem; } td.wide { width: 35%; }
 """
 
 

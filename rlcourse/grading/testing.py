@@ -176,7 +176,8 @@ def expect(got: Any, wanted: Any, look: str = "", tolerance: float = 1e-6, what:
     problem = _difference(got, wanted, tolerance)
     if problem:
         head = f"{what}: " if what else ""
-        raise FailedTestError(f"{head}{problem}{f'; look at {look}' if look else ''}")
+        tail = (f" Look at {look}" if problem[-1] == "?" else f"; look at {look}") if look else ""
+        raise FailedTestError(f"{head}{problem}{tail}")
 
 
 def _difference(got: Any, wanted: Any, tolerance: float) -> str:

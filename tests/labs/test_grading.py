@@ -279,6 +279,27 @@ def test_a_class_is_graded_told_and_gone_on_with(
     assert asked == ["copy_14_347_tiny", "doejane_12_345_tiny"] and "median 10.5" in said
 
 
+def test_ctrl_c_keeps_what_is_graded_and_starts_nothing_more(
+    tiny: Lab, tmp_path: Path, bubblewrap: str
+) -> None:
+    for n in range(8):
+        (tmp_path / f"{n}.py").write_text("")
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    given = collect(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        grade_all(tiny, given, tmp_path / "out", isolation=bubblewrap, on_graded=interrupt)
+    assert [path.name for path in (tmp_path / "out/results").iterdir()] == ["0.json"]
+    told: list[str] = []
+    rows = grade_all(
+        tiny, given[:2], tmp_path / "out", isolation=bubblewrap,
+        on_graded=lambda row: told.append(row.name),
+    )  # fmt: skip
+    assert [row.name for row in rows] == told == ["0", "1"]
+
+
 def test_feedback_says_what_is_missing_without_the_hidden_tests(
     tiny: Lab, tmp_path: Path, bubblewrap: str
 ) -> None:
