@@ -83,7 +83,8 @@ def check(labs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
             if lab and not complaints:
                 print(
                     f"{lab.name}: sound; {len(lab.tests)} tests, {lab.points} points, "
-                    f"{len(lab.mutants)} mutants"
+                    f"{len(lab.mutants)} mutants",
+                    flush=True,
                 )
     finally:
         if sandbox is not None:
@@ -93,8 +94,8 @@ def check(labs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
 
 
 def grade(
-    lab: tyro.conf.Positional[Path],
-    submissions: tyro.conf.Positional[Path],
+    lab: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="LAB")]],
+    submissions: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SUBMISSIONS")]],
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("graded"),
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 1,
     secret: int | None = None,

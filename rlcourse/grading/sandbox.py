@@ -142,8 +142,8 @@ class Sandbox:
             return False
         if self.isolation == "limits":
             return os.access(path, os.R_OK)
-        code = "import os, sys; sys.exit(not os.access(sys.argv[1], os.R_OK))"
-        command = [sys.executable, "-I", "-c", code, str(path)]
+        code = "import os, sys; p = sys.argv[1]; sys.exit(not (os.access(p, 4) or os.access(p, 1)))"
+        command = [sys.executable, "-I", "-c", code, str(path.resolve())]
         return (
             subprocess.run(command, user=self.uid, group=self.uid, extra_groups=[]).returncode == 0
         )
