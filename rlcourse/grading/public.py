@@ -20,7 +20,7 @@ from rlcourse.errors import InvalidArgumentError
 from rlcourse.grading.testing import FailedTestError, Here, generator, run_test
 from rlcourse.grading.worker import Student, unwritten
 
-__all__ = ["FOLDER", "judge_public", "labs", "written"]
+__all__ = ["FOLDER", "judge_public", "labs", "questions", "written"]
 
 FOLDER = Path(rlcourse.__file__).parent / "labs/public"
 
@@ -28,6 +28,14 @@ FOLDER = Path(rlcourse.__file__).parent / "labs/public"
 def labs() -> tuple[str, ...]:
     """The labs whose public tests are at hand."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
+
+
+def questions(lab: str) -> list[str]:
+    """The questions of a lab that have public tests here; none of a lab that is not known here."""
+    try:
+        return [q for q, question in _questions(lab).items() if question["tests"]]
+    except InvalidArgumentError:
+        return []
 
 
 @cache
@@ -52,12 +60,12 @@ def judge_public(name: str, answers: Sequence[Any]) -> tuple[bool | None, str]:
         Whether they pass (None while nothing is written), and what to say.
     """
     lab, _, q = name.partition("/")
-    questions = _questions(lab)
-    if q not in questions:
-        raise InvalidArgumentError(f"question = {q!r}: lab {lab} has {', '.join(questions)}")
+    known = _questions(lab)
+    if q not in known:
+        raise InvalidArgumentError(f"question = {q!r}: lab {lab} has {', '.join(known)}")
     if not answers:
         return None, "not written yet"
-    question = questions[q]
+    question = known[q]
     given = {getattr(answer, "__name__", ""): answer for answer in answers}
     names = question["names"]
     if len(answers) == len(names) == 1 and callable(answers[0]):
