@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS = 1
 export PYTHONWARNINGS = ignore::ResourceWarning
 
-.PHONY: help book serve test lint pair notebooks site evidence bench lock publish clean setup
+.PHONY: help book serve test lint pair notebooks site labs evidence bench lock publish clean setup
 .NOTPARALLEL:
 
 help: ## this list
@@ -28,6 +28,16 @@ lint: setup ## ruff and mypy
 
 pair: setup ## write the .ipynb beside every chapter
 	@$(PY) book/_ext/notebooks.py pair
+
+MASTERS := $(patsubst %/lab.py,%,$(wildcard labs/*/lab.py))
+
+labs: setup ## build and prove every lab in labs/
+ifneq ($(MASTERS),)
+	@$(VENV)/bin/rlcourse lab build $(MASTERS)
+	@$(VENV)/bin/rlcourse lab check $(MASTERS)
+else
+	@echo "labs: none in labs/; begin one with  $(VENV)/bin/rlcourse lab new NAME"
+endif
 
 evidence: setup ## measure every contract whose result is missing or stale
 	@$(VENV)/bin/rlcourse evidence run --all

@@ -34,6 +34,7 @@ from rlcourse.errors import (
 from rlcourse.evaluation import Policy, exact_return, play, tabular_policy
 from rlcourse.evidence import Row, check, contracts, load, run
 from rlcourse.files import replace_file
+from rlcourse.grading import commands as lab
 from rlcourse.mdp import from_env
 from rlcourse.playground.policies import DEEP, from_checkpoint, require_same_spaces
 from rlcourse.recommender import commands as recommender
@@ -457,6 +458,7 @@ def main() -> None:
     app.command(playground, name="playground")
     app.command(atari.app(), name="atari")
     app.command(recommender.app(), name="recommender")
+    app.command(lab.app(), name="lab")
     try:
         if arguments[:1] == ["train"] and arguments[1:] and not arguments[1].startswith("-"):
             settings = [re.sub("^--env(?==|$)", "--env-id", given) for given in arguments[2:]]

@@ -33,6 +33,7 @@ FLOORS = (
     ("plotting", "source"),
     ("widgets",),
     ("playground",),
+    ("grading",),
     ("labs",),
     ("cli",),
 )

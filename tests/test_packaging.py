@@ -194,7 +194,8 @@ def test_archives_hold_the_licences_the_types_and_the_evidence(built: Built) -> 
         for path in EVIDENCE:
             inside = f"rlcourse/evidence/_data/{path.relative_to(ROOT / 'book/evidence')}"
             assert wheel.read(inside) == path.read_bytes()
-        assert not [name for name in names if name.startswith(("tests", "book", "tools"))]
+        assert not [name for name in names if name.startswith(("tests", "book", "tools", "labs"))]
+        assert not [name for name in names if name.endswith("/lab.py")]
     with tarfile.open(built.sdist) as sdist:
         inside_sdist = {member.name.split("/", 1)[-1] for member in sdist.getmembers()}
     assert licences | {"pyproject.toml", "README.md"} <= inside_sdist

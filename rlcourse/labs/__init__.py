@@ -2,21 +2,27 @@
 
 ``check("loop/return", my_function)`` says whether an answer is right and, if not, for which input it
 is not, what was expected and what to look at. ``hunt("terminal-mask")`` hands out a copy of one of the
-package's own modules with one bug in it.
+package's own modules with one bug in it. ``progress()`` tells what is solved, by chapter.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import json
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import deepcopy
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rlcourse.errors import CourseError, InvalidArgumentError
+from rlcourse.files import replace_file
+from rlcourse.grading.public import judge_public, questions, written
 from rlcourse.mutants import hunt
 
 __all__ = [
@@ -31,7 +37,9 @@ __all__ = [
     "expect_close",
     "expect_detector",
     "hunt",
+    "progress",
     "verdict",
+    "written",
 ]
 
 CHAPTERS = (
@@ -42,6 +50,8 @@ CHAPTERS = (
     *("bandits", "atari"),
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
+_solved: list[str] = []  # in this session, and what the learner's file held
+_kept: Path | None = None
 
 
 class NotRightError(CourseError):
@@ -65,17 +75,12 @@ def exercise(name: str) -> Callable[[Callable[[Any], str]], Callable[[Any], str]
     return register
 
 
-def verdict(name: str, answer: Any = ...) -> Verdict:
+def verdict(name: str, *answers: Any) -> Verdict:
     """Judge an answer without printing; see :func:`check`."""
-    chapter = name.split("/")[0]
-    for module in [chapter] if chapter in CHAPTERS else CHAPTERS:
-        try:
-            importlib.import_module(f"rlcourse.labs.{module}")
-        except ImportError as error:  # an extra that only this chapter needs
-            if module == chapter:
-                raise CourseError(
-                    f'{error}; install it with pip install "rlcourse[deep]"'
-                ) from error
+    if name.startswith("labs/"):
+        return Verdict(*judge_public(name.removeprefix("labs/"), answers))
+    [answer] = answers or (...,)
+    _load(name.split("/")[0])
     if name not in _exercises:
         near = difflib.get_close_matches(name, _exercises, n=3, cutoff=0.3)
         raise InvalidArgumentError(
@@ -89,6 +94,18 @@ def verdict(name: str, answer: Any = ...) -> Verdict:
         return Verdict(False, str(error))
 
 
+def _load(chapter: str) -> None:
+    """Register the exercises of a chapter; of every one if its exercises go by another name."""
+    for module in [chapter] if chapter in CHAPTERS else CHAPTERS:
+        try:
+            importlib.import_module(f"rlcourse.labs.{module}")
+        except ImportError as error:  # an extra that only this chapter needs
+            if module == chapter:
+                raise CourseError(
+                    f'{error}; install it with pip install "rlcourse[deep]"'
+                ) from error
+
+
 def _is_stub(answer: Any) -> bool:
     """Whether a function's body is still ``...`` or ``return ...``, with or without a docstring."""
 
@@ -100,14 +117,66 @@ def _is_stub(answer: Any) -> bool:
     return set(code.co_consts) <= {None, ..., getattr(answer, "__doc__", None)}
 
 
-def check(name: str, answer: Any = ...) -> None:
+def check(name: str, *answers: Any) -> None:
     """Print whether an answer is right, at once, offline, and what to look at if it is not.
+
+    Args:
+        name: an exercise of a chapter, like "loop/return", or a task of a lab, like "labs/bandits/mean".
+        answers: what was asked for; a lab's task may ask for several functions.
 
     >>> check("loop/return")
     … loop/return: not written yet
     """
-    passed, message = verdict(name, answer)
+    passed, message = verdict(name, *answers)
     print(f"{ {True: '✓', False: '✗', None: '…'}[passed] } {name}: {message}")
+    if passed and name not in _solved:
+        _solved.append(name)
+        _write()
+
+
+def progress(keep: str | Path | None = None) -> None:
+    """Print how many exercises of each chapter and lab are solved, and keep that in a file if one is named.
+
+    Args:
+        keep: a JSON file on your own machine. What it holds counts as solved, and from now on whatever
+            :func:`check` finds right is added to it. Nothing is kept or sent anywhere otherwise.
+
+    Raises:
+        CourseError: the file holds something else, or cannot be written.
+    """
+    global _kept
+    if keep is not None:
+        path = Path(keep)
+        before = _read(path) if path.exists() else []
+        _solved[:] = list(dict.fromkeys([*before, *_solved]))
+        _kept = path
+        _write()
+    groups = Counter(name.rsplit("/", 1)[0] for name in _solved)
+    for group, solved in groups.items():
+        with suppress(CourseError):  # a chapter whose extra is not installed here
+            _load(group)
+        known = [name for name in _exercises if name.rsplit("/", 1)[0] == group]
+        if group.startswith("labs/"):
+            known = questions(group.removeprefix("labs/"))
+        print(f"{group}: {solved}" + (f" of {len(known)}" if known else "") + " solved")
+    if not groups:
+        print("nothing solved yet")
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        names = json.loads(path.read_text("utf-8"))
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            return names
+    except (OSError, ValueError):
+        pass
+    raise CourseError(f"keep = {path}: must be a new file, or one that progress has written")
+
+
+def _write() -> None:
+    if _kept is not None:
+        with replace_file(_kept) as file:
+            file.write(json.dumps(_solved, indent=1).encode())
 
 
 def expect_close(

@@ -1,0 +1,332 @@
+"""A folder of submissions, graded: each in a worker of its own, several at a time, and again where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from rlcourse.errors import CourseError, InvalidArgumentError
+from rlcourse.files import replace_file
+from rlcourse.grading.check import prove_through
+from rlcourse.grading.master import Lab, parse
+from rlcourse.grading.sandbox import Limits, Sandbox, Session
+from rlcourse.grading.score import Outcome, earned, score
+
+__all__ = [
+    "Graded",
+    "Submission",
+    "collect",
+    "grade_all",
+    "grade_one",
+    "prove_grader",
+    "read_cells",
+    "require_hidden",
+]
+
+LARGEST = 20  # MB of a submission's file
+KINDS = (".ipynb", ".py")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One file that was handed in: ``name`` is unique; who it is from is told by where it lay."""
+
+    name: str
+    path: Path
+    student: str
+    canvas_id: str = ""
+    moodle_id: str = ""
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What came out for one submission. ``error`` says why it could not be graded at all."""
+
+    name: str
+    student: str
+    canvas_id: str
+    moodle_id: str
+    points: int
+    most: int
+    outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...]
+    unwritten: tuple[str, ...]
+    error: str
+    seconds: float
+    isolation: str
+    key: str
+
+
+def collect(folder: Path) -> list[Submission]:
+    """The notebooks and Python files in a folder, or one in each of its folders, in order.
+
+    Names as Canvas (``doejane_12_345_lab.ipynb``) and Moodle (``Jane Doe_12_assignsubmission_file_/``) give
+    them tell who it is from; else the name of the file or of its folder does.
+
+    Raises:
+        InvalidArgumentError: there are none.
+    """
+    if not folder.is_dir():
+        raise InvalidArgumentError(f"submissions = {folder}: no such folder")
+    found = []
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        hidden = any(part.startswith((".", "__")) for part in inside.parts)
+        if path.suffix not in KINDS or hidden or path.is_symlink() or not path.is_file():
+            continue
+        found.append((path, inside))
+    if not found:
+        raise InvalidArgumentError(f"submissions = {folder}: holds no {' and no '.join(KINDS)}")
+    names: set[str] = set()
+    submissions = []
+    for path, inside in found:
+        label = inside.parts[0] if len(inside.parts) > 1 else path.stem
+        beside = [other for other, place in found if place.parts[0] == inside.parts[0]]
+        name = label if len(beside) == 1 else "-".join(inside.with_suffix("").parts)
+        name = unique = re.sub(r"[^\w.@+-]+", "_", name).strip("._") or "submission"
+        number = 1
+        while unique.lower() in names:
+            number += 1
+            unique = f"{name}-{number}"
+        names.add(unique.lower())
+        moodle = re.fullmatch(r"(.+?)_(\d+)_assignsubmission_.*", label)
+        canvas = re.fullmatch(r"([^_]+)(?:_LATE)?_(\d+)_(\d+)_.*", label)
+        submissions.append(
+            Submission(
+                unique,
+                path,
+                moodle[1] if moodle else canvas[1] if canvas else label,
+                canvas[2] if canvas and not moodle else "",
+                moodle[2] if moodle else "",
+            )
+        )
+    return submissions
+
+
+def read_cells(path: Path) -> list[str]:
+    """The code cells of a submission.
+
+    Raises:
+        CourseError: it is no notebook and no Python, or too large.
+    """
+    try:
+        if path.stat().st_size > LARGEST << 20:
+            raise CourseError(f"the file has more than {LARGEST} MB")
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise CourseError(f"the file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise CourseError("the file is not text in UTF-8") from None
+    if path.suffix == ".py":
+        cells = re.split(r"(?m)^# %%(?!.*\[markdown\]).*$", text)
+        return [re.split(r"(?m)^# %%.*\[markdown\].*$", cell)[0] for cell in cells]
+    if not text.strip():
+        raise CourseError("the file is empty")
+    try:
+        notebook = json.loads(text)
+        cells = notebook["cells"]
+        code = [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+        return ["".join(source) if isinstance(source, list) else str(source) for source in code]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CourseError("the file is no notebook (not JSON, or without cells)") from None
+
+
+def require_hidden(sandbox: Sandbox, *paths: Path) -> None:
+    """Do nothing if student code cannot read these, or was let to by asking for limits alone.
+
+    Raises:
+        CourseError: it could read the tests or the work of others.
+    """
+    for path in paths:
+        if sandbox.isolation == "user" and sandbox.can_read(path):
+            raise CourseError(
+                f"{path}: without bubblewrap student code could read this; first  chmod 700 {path}"
+            )
+
+
+def prove_grader(lab: Lab, sandbox: Sandbox, secret: int) -> None:
+    """Do nothing if the solution earns all and the untouched notebook nothing, through this very sandbox.
+
+    Raises:
+        CourseError: the grader cannot be trusted here; nobody is graded.
+    """
+    if complaints := list(prove_through(lab, sandbox, secret)):
+        raise CourseError(
+            "the grader does not pass its own test, so nobody is graded: "
+            + "; ".join(complaints[:3])
+        )
+
+
+def grade_one(
+    lab: Lab, sandbox: Sandbox, submission: Submission, secret: int, key: str = ""
+) -> Graded:
+    """Grade one submission; whatever it is, there is a result."""
+    start = time.monotonic()
+    outcomes: tuple[Outcome, ...] = ()
+    notes: list[str] = []
+    stubs: list[str] = []
+    error = ""
+    try:
+        cells = read_cells(submission.path)
+        with Session(sandbox, lab.given, cells) as session:
+            outcomes = tuple(score(lab, session, secret))
+            notes, stubs = session.notes, session.unwritten
+    except CourseError as problem:
+        error = str(problem)
+    if error:
+        outcomes = tuple(
+            Outcome(test.name, test.q, test.title, test.points, test.hidden, error)
+            for test in lab.tests
+        )
+    return Graded(
+        submission.name, submission.student, submission.canvas_id, submission.moodle_id,
+        earned(outcomes), lab.points, outcomes, tuple(notes),
+        tuple(name for name in stubs if name in lab.owner), error,
+        round(time.monotonic() - start, 2), sandbox.isolation, key,
+    )  # fmt: skip
+
+
+def grade_all(
+    lab: Lab,
+    submissions: Sequence[Submission],
+    out: Path,
+    *,
+    secret: int = 0,
+    isolation: str = "bubblewrap",
+    limits: Limits = Limits(),  # noqa: B008
+    jobs: int = 1,
+    hide: Sequence[Path] = (),
+    on_graded: Callable[[Graded], None] | None = None,
+) -> list[Graded]:
+    """Grade submissions that have no result yet in ``out/results``; return the results of all, in order.
+
+    Nothing in ``hide`` may be readable for student code. A result counts
+    as long as file, lab, secret, limits and isolation are those that it was made with.
+
+    Raises:
+        CourseError: the grader does not pass its own test; nobody is graded.
+    """
+    folder = out / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = f"{lab.text}|{secret}|{isolation}|{asdict(limits)}"
+    keys = {s.name: _key(s, settings) for s in submissions}
+    results: dict[str, Graded] = {}
+    for submission in submissions:
+        kept = _stored(folder / f"{submission.name}.json", keys[submission.name])
+        if kept is not None:
+            results[submission.name] = kept
+    left = [s for s in submissions if s.name not in results]
+    if on_graded is not None:
+        for kept in results.values():
+            on_graded(kept)
+    if left:
+        with Sandbox(isolation, limits) as sandbox:
+            require_hidden(sandbox, *hide)
+            prove_grader(lab, sandbox, secret)
+        with closing(_spread(lab, left, keys, secret, isolation, limits, jobs)) as stream:
+            for graded in stream:
+                with replace_file(folder / f"{graded.name}.json") as file:
+                    file.write(json.dumps(asdict(graded), indent=1).encode())
+                results[graded.name] = graded
+                if on_graded is not None:
+                    on_graded(graded)
+    return [results[submission.name] for submission in submissions]
+
+
+def _key(submission: Submission, settings: str) -> str:
+    try:
+        with submission.path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        content = ""
+    return hashlib.sha256(f"{settings}|{content}".encode()).hexdigest()
+
+
+def _stored(path: Path, key: str) -> Graded | None:
+    """A result of an earlier run, if it is of the same thing."""
+    try:
+        row = json.loads(path.read_text("utf-8"))
+        if row.pop("key") != key:
+            return None
+        row["outcomes"] = tuple(Outcome(**outcome) for outcome in row["outcomes"])
+        row["notes"], row["unwritten"] = tuple(row["notes"]), tuple(row["unwritten"])
+        return Graded(key=key, **row)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+_here: tuple[Lab, Sandbox, int] | None = None  # of one process of the pool
+
+
+def _begin(text: str, secret: int, isolation: str, limits: Limits) -> None:
+    global _here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    _here = parse(text), Sandbox(isolation, limits), secret
+
+
+def _grade(submission: Submission, key: str) -> Graded:
+    assert _here is not None
+    lab, sandbox, secret = _here
+    return grade_one(lab, sandbox, submission, secret, key)
+
+
+def _spread(
+    lab: Lab,
+    left: Sequence[Submission],
+    keys: dict[str, str],
+    secret: int,
+    isolation: str,
+    limits: Limits,
+    jobs: int,
+) -> Generator[Graded, None, None]:
+    """Over processes of our own. Should one of them be killed, its submission is tried again alone."""
+    given = (lab.text, secret, isolation, limits)
+    waiting = list(left)
+    broken: list[Submission] = []
+    while waiting or broken:
+        batch, alone = (waiting, False) if waiting else (broken[:1], True)
+        waiting, broken = [], broken if not alone else broken[1:]
+        with ProcessPoolExecutor(
+            1 if alone else jobs, get_context("spawn"), initializer=_begin, initargs=given
+        ) as pool:
+            tasks: dict[Future[Graded], Submission] = {
+                pool.submit(_grade, submission, keys[submission.name]): submission
+                for submission in batch
+            }
+            open_tasks = set(tasks)
+            try:
+                while open_tasks:
+                    ready, open_tasks = wait(open_tasks, return_when=FIRST_COMPLETED)
+                    for task in ready:
+                        submission = tasks[task]
+                        try:
+                            yield task.result()
+                        except BrokenProcessPool:
+                            if alone:
+                                yield _lost(lab, submission, isolation, keys[submission.name])
+                            else:
+                                broken.append(submission)
+            finally:  # after Ctrl-C only those under way are waited for
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _lost(lab: Lab, submission: Submission, isolation: str, key: str) -> Graded:
+    error = "the grader's own process ended while it graded this; look at it by hand"
+    outcomes = tuple(
+        Outcome(test.name, test.q, test.title, test.points, test.hidden, error)
+        for test in lab.tests
+    )
+    return Graded(
+        submission.name, submission.student, submission.canvas_id, submission.moodle_id,
+        0, lab.points, outcomes, (), (), error, 0.0, isolation, key,
+    )  # fmt: skip

@@ -1,0 +1,271 @@
+"""What graded submissions are told as: tables for Canvas and Moodle, feedback for each, a page for the class."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlcourse.files import replace_file
+from rlcourse.grading.grade import Graded
+from rlcourse.grading.master import Lab
+from rlcourse.grading.sandbox import WEAKNESS
+from rlcourse.grading.score import Outcome
+
+__all__ = ["feedback_html", "feedback_markdown", "gradescope", "write_reports"]
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8884; --good: #1a7f37; --bad: #b35900; --bar: #3b6fb6; }
+@media (prefers-color-scheme: dark) { :root { --good: #57ab5a; --bad: #e0a258; --bar: #6f9fe0; } }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+.score { font-size: 1.25rem; } .quiet { opacity: .75; }
+ul { list-style: none; padding: 0; } li { padding: .4rem 0; border-bottom: 1px solid var(--line); }
+.mark { font-weight: 700; margin-right: .5rem; } .yes { color: var(--good); } .no { color: var(--bad); }
+.points { float: right; } .why { margin: .2rem 0 0 1.6rem; overflow-wrap: anywhere; }
+.table { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+td.number { text-align: right; white-space: nowrap; }
+.bar { background: var(--bar); height: .8rem; } td.wide { width: 35%; }
+"""
+
+
+def write_reports(
+    lab: Lab, graded: Sequence[Graded], alike: Iterable[tuple[float, str, str]], out: Path
+) -> None:
+    """Write every table and page into a folder.
+
+    Args:
+        lab: the lab.
+        graded: a result for each submission.
+        alike: pairs of submissions and how alike they are.
+        out: the folder.
+    """
+    files = {
+        "scores.csv": _csv(_scores(lab, graded)),
+        "canvas.csv": _csv(_canvas(lab, graded)),
+        "moodle.csv": _csv(_moodle(lab, graded)),
+        "report.html": class_report(lab, graded, alike),
+    }
+    for row in graded:
+        files[f"feedback/{row.name}.md"] = feedback_markdown(lab, row)
+        files[f"feedback/{row.name}.html"] = feedback_html(lab, row)
+        files[f"gradescope/{row.name}.json"] = json.dumps(gradescope(row), indent=1)
+    for folder in ("feedback", "gradescope"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        with replace_file(out / name) as file:
+            file.write(text.encode("utf-8", "replace"))
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _csv(rows: Iterable[Sequence[Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    for row in rows:
+        # A spreadsheet takes what begins so for a formula, and a name is what its owner typed.
+        writer.writerow(
+            f"'{x}" if isinstance(x, str) and x[:1] in ("=", "+", "-", "@", "\t", "\r") else x
+            for x in row
+        )
+    return buffer.getvalue()
+
+
+def _scores(lab: Lab, graded: Sequence[Graded]) -> Iterator[Sequence[Any]]:
+    yield [
+        "submission",
+        "student",
+        "points",
+        "of",
+        *lab.questions,
+        "could not be graded",
+        "seconds",
+    ]
+    for row in graded:
+        by_question = [
+            sum(o.points for o in row.outcomes if o.q == q and o.passed) for q in lab.questions
+        ]
+        yield [row.name, row.student, row.points, row.most, *by_question, row.error, row.seconds]
+
+
+def _best(graded: Sequence[Graded], key: str) -> list[Graded]:
+    """Of each student the submission with the most points."""
+    best: dict[str, Graded] = {}
+    for row in graded:
+        who = getattr(row, key) or row.student
+        if who not in best or row.points > best[who].points:
+            best[who] = row
+    return list(best.values())
+
+
+def _canvas(lab: Lab, graded: Sequence[Graded]) -> Iterator[Sequence[Any]]:
+    """As Canvas imports grades: it knows a student by the number in the file's name."""
+    yield ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", lab.title]
+    yield ["Points Possible", "", "", "", "", lab.points]
+    for row in _best(graded, "canvas_id"):
+        login = "" if row.canvas_id else row.student
+        yield [row.student, row.canvas_id, "", login, "", row.points]
+
+
+def _moodle(lab: Lab, graded: Sequence[Graded]) -> Iterator[Sequence[Any]]:
+    """As Moodle's grading worksheet: it knows a student by the number in the folder's name."""
+    yield ["Identifier", "Full name", "Maximum grade", "Grade", "Feedback comments"]
+    for row in _best(graded, "moodle_id"):
+        who = f"Participant {row.moodle_id}" if row.moodle_id else row.student
+        comment = row.error or f"{row.points} of {row.most} automatic points"
+        yield [who, row.student, lab.points, row.points, comment]
+
+
+def gradescope(row: Graded) -> dict[str, Any]:
+    """What Gradescope reads; hidden tests show when grades are published."""
+    tests = [
+        {
+            "name": f"{outcome.q}: {outcome.title}",
+            "score": outcome.points if outcome.passed else 0,
+            "max_score": outcome.points,
+            "status": "passed" if outcome.passed else "failed",
+            "output": outcome.message or "right",
+            "visibility": "after_published" if outcome.hidden else "visible",
+        }
+        for outcome in row.outcomes
+    ]
+    said = "\n".join([*([row.error] if row.error else []), *row.notes])
+    return {"output": said, "output_format": "text", "tests": tests}
+
+
+# --- feedback -------------------------------------------------------------------------------------
+
+
+def _head(lab: Lab, row: Graded) -> str:
+    more = "; the written part is marked by hand" if lab.rubric else ""
+    return f"{row.points} of {row.most} automatic points{more}."
+
+
+def _remarks(row: Graded) -> list[str]:
+    found = [f"Could not be graded: {row.error}."] if row.error else []
+    if row.unwritten:
+        found.append(f"Not written yet: {', '.join(row.unwritten)}.")
+    return [*found, *row.notes]
+
+
+def _why(outcome: Outcome, row: Graded) -> str:
+    return "" if row.error else outcome.message
+
+
+def feedback_markdown(lab: Lab, row: Graded) -> str:
+    """What a student gets back, as text; no test's code, no solution."""
+    lines = [f"# {lab.title}", "", f"{_plain(row.student)}: **{_head(lab, row)}**", ""]
+    lines += [f"- {_plain(remark)}" for remark in _remarks(row)]
+    for q in lab.questions:
+        lines += ["", f"## {q}", ""]
+        for outcome in (o for o in row.outcomes if o.q == q):
+            mark = "✓" if outcome.passed else "✗"
+            got = outcome.points if outcome.passed else 0
+            kind = ", hidden" if outcome.hidden else ""
+            lines.append(f"- {mark} {_plain(outcome.title)} ({got} of {outcome.points}{kind})")
+            if why := _why(outcome, row):
+                lines.append(f"  {_plain(why)}")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _plain(text: str) -> str:
+    """One line that Markdown shows as it is."""
+    line = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_[]<>#|!" else c for c in line)
+
+
+def feedback_html(lab: Lab, row: Graded) -> str:
+    """The same as a page."""
+    parts = [f"<h1>{_e(lab.title)}</h1>", f"<p>{_e(row.student)}</p>"]
+    parts.append(f'<p class="score">{_e(_head(lab, row))}</p>')
+    if remarks := _remarks(row):
+        parts.append(f"<ul>{''.join(f'<li>{_e(remark)}</li>' for remark in remarks)}</ul>")
+    for q in lab.questions:
+        parts.append(f"<h2>{_e(q)}</h2><ul>")
+        for outcome in (o for o in row.outcomes if o.q == q):
+            mark, word = ("✓", "yes") if outcome.passed else ("✗", "no")
+            said = "passed" if outcome.passed else "failed"
+            got = outcome.points if outcome.passed else 0
+            kind = ' <span class="quiet">hidden</span>' if outcome.hidden else ""
+            why = _why(outcome, row)
+            parts.append(
+                f'<li><span class="points">{got} of {outcome.points}</span>'
+                f'<span class="mark {word}" role="img" aria-label="{said}">{mark}</span>'
+                f"{_e(outcome.title)}{kind}"
+                + (f'<div class="why">{_e(why)}</div>' if why else "")
+                + "</li>"
+            )
+        parts.append("</ul>")
+    return _page(f"{lab.title}: {row.student}", parts)
+
+
+def class_report(
+    lab: Lab, graded: Sequence[Graded], alike: Iterable[tuple[float, str, str]]
+) -> str:
+    """A page for the instructor: scores, tests, what could not be graded, pairs to look at."""
+    scores = [row.points for row in graded]
+    parts = [f"<h1>{_e(lab.title)}</h1>"]
+    parts.append(
+        f'<p class="score">{len(graded)} submissions; median {statistics.median(scores):g} of '
+        f"{lab.points} automatic points, mean {statistics.fmean(scores):.1f}.</p>"
+    )
+    for weakness in sorted({WEAKNESS[row.isolation] for row in graded} - {""}):
+        parts.append(f"<p><strong>{_e(weakness)}.</strong></p>")
+    counts = Counter(scores)
+    most = max(counts.values())
+    rows = [(str(n), counts[n], counts[n] / most) for n in range(lab.points + 1)]
+    parts.append("<h2>Scores</h2>" + _bars(("points", "submissions"), rows))
+    tests = []
+    for test in lab.tests:
+        passed = sum(o.passed for row in graded for o in row.outcomes if o.test == test.name)
+        kind = " (hidden)" if test.hidden else ""
+        tests.append((f"{test.q}: {test.title}{kind}", passed, passed / len(graded)))
+    parts.append("<h2>Tests</h2>" + _bars(("test", "passed"), tests))
+    if lost := [row for row in graded if row.error or row.notes]:
+        items = "".join(
+            f"<li>{_e(row.name)}: {_e('; '.join([*([row.error] if row.error else []), *row.notes]))}</li>"
+            for row in lost
+        )
+        parts.append(f"<h2>Not run, or not whole</h2><ul>{items}</ul>")
+    pairs = list(alike)
+    if pairs:
+        items = "".join(f"<li>{share:.0%}: {_e(a)} and {_e(b)}</li>" for share, a, b in pairs[:100])
+        parts.append(
+            "<h2>Alike</h2><p>A hint, not a verdict: short answers are alike when they are right. "
+            f"Look before you ask.</p><ul>{items}</ul>"
+        )
+    return _page(f"{lab.title}: the class", parts)
+
+
+def _bars(head: tuple[str, str], rows: Iterable[tuple[str, int, float]]) -> str:
+    body = "".join(
+        f'<tr><td>{_e(label)}</td><td class="number">{count}</td>'
+        f'<td class="wide"><div class="bar" style="width:{100 * share:.1f}%"></div></td></tr>'
+        for label, count, share in rows
+    )
+    return (
+        f'<div class="table"><table><tr><th scope="col">{head[0]}</th><th scope="col">{head[1]}</th>'
+        f"<td></td></tr>{body}</table></div>"
+    )
+
+
+def _e(text: str) -> str:
+    return html.escape(text)
+
+
+def _page(title: str, parts: Iterable[str]) -> str:
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{_e(title)}</title><style>{STYLE}</style></head>\n<body><main>\n"
+        + "\n".join(parts)
+        + "\n</main></body></html>\n"
+    )
