@@ -267,7 +267,7 @@ def test_promise_is_kept(solve, rng):
         if not wrong <= tolerance * (1 + 1e-9):
             fail(
                 f"promised {tolerance} at gamma = {gamma}: expected values within it, got one "
-                f"that is wrong by {wrong:.4g}; look at what all further sweeps together could still change"
+                f"that is wrong by {wrong:.4g}; look at what all further sweeps could still change"
             )
 
 
