@@ -976,8 +976,8 @@ if written(Ring, losses, Pair):
         said.append(f"{name}: {late.mean():+.2f}, from {late.min():+.2f} to {late.max():+.2f}")
         print(said[-1])
     axes.axhline(-0.2, linestyle="--", linewidth=1.2, color="gray")
-    axes.set(xlabel="steps", ylabel="value of the lottery", ylim=(-0.7, 1.9))
-    axes.legend(fontsize=9, loc="upper left", ncols=2)
+    axes.set(xlabel="steps", ylabel="value of the lottery", ylim=(-0.7, 2.6))
+    axes.legend(fontsize=8, loc="upper left")
     display(
         show_figure(
             fig,

@@ -886,7 +886,7 @@ if written(beyond, gae, policy_loss, improve):
         print(said[-1])
     axes.axhline(ledge.start @ best, linestyle="--", linewidth=1.2, color="gray")
     print(f"the best that can be done in {LIMIT} steps: {ledge.start @ best:.2f}")
-    axes.set(xlabel="batches", ylabel="return, exact", ylim=(-1.4, 1.0))
+    axes.set(xlabel="batches", ylabel="return, exact", ylim=(-1.4, 1.0), xticks=range(0, 21, 5))
     axes.legend(fontsize=9, loc="lower right")
     display(show_figure(fig, alt=f"Exact return on the ledge against batches. {'; '.join(said)}."))
 

@@ -542,7 +542,7 @@ if written(returns_to_go, estimate, moments, best_constant):
     takings = expected_takings(THETA)
     axes.axvline(takings, linestyle="--", linewidth=1.2, color="gray", label="mean takings")
     axes.set(xlabel="constant baseline b", ylabel="total variance", ylim=(0, 60))
-    axes.legend(loc="upper right")
+    axes.legend(fontsize=9, loc="upper center")
     display(show_figure(fig, alt=f"Variance against a constant baseline: {'; '.join(said)}."))
 
 # %% [markdown]
@@ -822,8 +822,8 @@ if written(returns_to_go, estimate, repaired):
         )
         learning_curves(axes, x, curves, label=name, colour=colour)
     axes.axhline(best_plan, linestyle="--", linewidth=1.2, color="gray")
-    axes.set(xlabel="episodes", ylabel="mean takings, exact")
-    axes.legend(fontsize=9)
+    axes.set(xlabel="episodes", ylabel="mean takings, exact", ylim=(8, 13.2))
+    axes.legend(fontsize=9, loc="lower right", ncols=2)
     ends = ", ".join(f"{name} {c[:, -1].mean():.2f}" for name, (_, c) in runs.items())
     display(
         show_figure(
