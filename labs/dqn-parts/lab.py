@@ -23,8 +23,8 @@
 # So in this lab no curve judges you.
 # You write the parts, one by one, and each is compared with a calculation that comes by another
 # road.
-# Then the parts play together, in a lottery that pays less than nothing and that one of two agents
-# keeps buying into.
+# Then the parts play together, in a lottery that pays less than nothing and that most agents keep
+# buying into.
 #
 # You need the chapter on deep Q-networks, and Double DQN from the one after it.
 # Five tasks, about ninety minutes.
