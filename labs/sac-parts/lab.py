@@ -184,93 +184,104 @@ if written(log_prob):
 #
 # $$
 # Y = R + \gamma\,(1 - \text{terminated}) \bigl( \min(Q_1, Q_2)(S', A') - \alpha \log \pi(A' \mid
-# S') \bigr)
+# S') \bigr), \qquad
+# \ell = \tfrac12 (Q(S, A) - Y)^2
 # $$
 #
-# Write `soft_target(reward, discount, q1, q2, log_p, alpha)`: all tensors `[B]` but `alpha`, a
-# float; `discount` is $\gamma(1 - \text{terminated})$; `q1` and `q2` are what the two target
-# critics say of the next action, `log_p` is its log-probability.
-# The result is `[B]`, and no gradient may flow through it.
+# Write `critic_loss(q, reward, discount, q1, q2, log_p, alpha)`: all tensors `[B]` but `alpha`, a
+# float.
+# `q` is what the critic in training says of the action that was taken; `discount` is
+# $\gamma(1 - \text{terminated})$; `q1` and `q2` are what the two target critics say of the next
+# action, `log_p` is its log-probability.
+# The result is `[B]`, and a gradient may flow through `q` alone.
 #
-# By hand: reward 1, discount $\tfrac12$, critics 6 and 4, $\log \pi = -2$, $\alpha = 0.5$:
-# $1 + \tfrac12 (4 + 1) = 3.5$.
+# By hand: reward 1, discount $\tfrac12$, critics 6 and 4, $\log \pi = -2$, $\alpha = 0.5$: the
+# target is $1 + \tfrac12 (4 + 1) = 3.5$.
+# A critic that says 2.5 has the loss $\tfrac12$.
 
 
-# %% tags=["task"] q="target"
-def soft_target(reward, discount, q1, q2, log_p, alpha):
-    """What the critics move towards, ``[B]``; a constant to every gradient."""
+# %% tags=["task"] q="critic"
+def critic_loss(q, reward, discount, q1, q2, log_p, alpha):
+    """Half the squared error of a critic to its soft target, ``[B]``."""
     # BEGIN SOLUTION
     with torch.no_grad():
-        return reward + discount * (torch.minimum(q1, q2) - alpha * log_p)
+        y = reward + discount * (torch.minimum(q1, q2) - alpha * log_p)
+    return (q - y) ** 2 / 2
     # END SOLUTION
 
 
-# %% tags=["test"] q="target" points=1
-def test_target_by_hand(soft_target):
-    """Critics 6 and 4, log-probability -2: 3.5; after an end the reward alone."""
+# %% tags=["test"] q="critic" points=1
+def test_critic_by_hand(critic_loss):
+    """The targets are 3.5 and, after an end, the reward alone: 1."""
     import torch
 
-    numbers = ([1.0, 1.0], [0.5, 0.0], [6.0, 6.0], [4.0, 4.0], [-2.0, -2.0])
+    numbers = ([2.5, 4.0], [1.0, 1.0], [0.5, 0.0], [6.0, 6.0], [4.0, 4.0], [-2.0, -2.0])
     given = (torch.tensor(x, dtype=torch.float64) for x in numbers)
     look = "the smaller critic, the sign of the entropy, and what is paid after an end"
-    expect(soft_target(*given, 0.5), [3.5, 1.0], look, what="two transitions, the second an end")
+    expect(critic_loss(*given, 0.5), [0.5, 4.5], look, what="two transitions, the second an end")
 
 
-# %% tags=["test"] q="target" points=1 hidden=true
-def test_target_of_many(soft_target, rng):
+# %% tags=["test"] q="critic" points=1 hidden=true
+def test_critic_of_many(critic_loss, rng):
     """Random batches, transition by transition."""
     import torch
 
-    reward, q1, q2, log_p = rng.normal(size=(4, 20)) * 2
+    q, reward, q1, q2, log_p = rng.normal(size=(5, 20)) * 2
     discount = np.where(rng.random(20) < 0.3, 0.0, 0.95)
     discount[:2], alpha = [0.0, 0.95], float(rng.uniform(0.1, 2.0))
-    wanted = [
-        reward[i] + discount[i] * (min(q1[i], q2[i]) - alpha * log_p[i])
-        if discount[i]
-        else reward[i]
-        for i in range(20)
-    ]
-    given = (torch.tensor(x) for x in (reward, discount, q1, q2, log_p))
+    wanted = []
+    for i in range(20):
+        y = reward[i]
+        if discount[i]:
+            y += discount[i] * (min(q1[i], q2[i]) - alpha * log_p[i])
+        wanted.append((q[i] - y) ** 2 / 2)
+    given = (torch.tensor(x) for x in (q, reward, discount, q1, q2, log_p))
     look = "the smaller critic of each transition, and what stands inside the discount"
-    expect(soft_target(*given, alpha), wanted, look, what="twenty transitions")
+    expect(critic_loss(*given, alpha), wanted, look, what="twenty transitions")
 
 
-# %% tags=["test"] q="target" points=1 hidden=true
-def test_target_is_a_constant(soft_target, rng):
-    """The same numbers with gradients: right, and none of them flows."""
+# %% tags=["test"] q="critic" points=1 hidden=true
+def test_critic_moves_alone(critic_loss, rng):
+    """The gradient pulls the critic in training, and neither its judges nor the policy."""
     import torch
 
-    reward, q1, q2, log_p = rng.normal(size=(4, 8)) + 1
-    given = [torch.tensor(x) for x in (reward, np.full(8, 0.9), q1, q2, log_p)]
-    got, slopes = gradient(soft_target, *given, 0.3, wrt=(2, 3, 4))
-    expect(got, reward + 0.9 * (np.minimum(q1, q2) - 0.3 * log_p), "the formula", what="the target")
-    for name, slope in zip(("first critic", "second critic", "policy"), slopes, strict=True):
+    q, reward, q1, q2, log_p = rng.normal(size=(5, 8)) + 1
+    given = [torch.tensor(x) for x in (q, reward, np.full(8, 0.9), q1, q2, log_p)]
+    _, slopes = gradient(critic_loss, *given, 0.3, wrt=(0, 3, 4, 5))
+    y = reward + 0.9 * (np.minimum(q1, q2) - 0.3 * log_p)
+    expect(slopes[0], q - y, "the factor one half", what="the gradient by q")
+    names = ("the first judge", "the second judge", "the policy")
+    for name, slope in zip(names, slopes[1:], strict=True):
         look = "what is a constant: torch.no_grad() or detach()"
-        expect(slope, np.zeros(8), look, what=f"the gradient into the {name}")
+        expect(slope, np.zeros(8), look, what=f"the gradient into {name}")
 
 
-# %% tags=["mutant"] q="target" kills="test_target_by_hand test_target_of_many test_target_is_a_constant"
-def soft_target(reward, discount, q1, q2, log_p, alpha):
+# %% tags=["mutant"] q="critic" kills="test_critic_by_hand test_critic_of_many test_critic_moves_alone"
+def critic_loss(q, reward, discount, q1, q2, log_p, alpha):
     """The larger critic."""
-    return (reward + discount * (torch.maximum(q1, q2) - alpha * log_p)).detach()
+    y = (reward + discount * (torch.maximum(q1, q2) - alpha * log_p)).detach()
+    return (q - y) ** 2 / 2
 
 
-# %% tags=["mutant"] q="target" kills="test_target_by_hand test_target_of_many test_target_is_a_constant"
-def soft_target(reward, discount, q1, q2, log_p, alpha):
+# %% tags=["mutant"] q="critic" kills="test_critic_by_hand test_critic_of_many test_critic_moves_alone"
+def critic_loss(q, reward, discount, q1, q2, log_p, alpha):
     """The sign of the entropy: being predictable is paid."""
-    return (reward + discount * (torch.minimum(q1, q2) + alpha * log_p)).detach()
+    y = (reward + discount * (torch.minimum(q1, q2) + alpha * log_p)).detach()
+    return (q - y) ** 2 / 2
 
 
-# %% tags=["mutant"] q="target" kills="test_target_by_hand test_target_of_many test_target_is_a_constant"
-def soft_target(reward, discount, q1, q2, log_p, alpha):
+# %% tags=["mutant"] q="critic" kills="test_critic_by_hand test_critic_of_many test_critic_moves_alone"
+def critic_loss(q, reward, discount, q1, q2, log_p, alpha):
     """Entropy is paid now, outside the discount, after an end as well."""
-    return (reward + discount * torch.minimum(q1, q2) - alpha * log_p).detach()
+    y = (reward + discount * torch.minimum(q1, q2) - alpha * log_p).detach()
+    return (q - y) ** 2 / 2
 
 
-# %% tags=["mutant"] q="target" kills="test_target_is_a_constant"
-def soft_target(reward, discount, q1, q2, log_p, alpha):
+# %% tags=["mutant"] q="critic" kills="test_critic_moves_alone"
+def critic_loss(q, reward, discount, q1, q2, log_p, alpha):
     """Whoever calls it will know where to stop the gradient."""
-    return reward + discount * (torch.minimum(q1, q2) - alpha * log_p)
+    y = reward + discount * (torch.minimum(q1, q2) - alpha * log_p)
+    return (q - y) ** 2 / 2
 
 
 # %% [markdown]
@@ -278,31 +289,37 @@ def soft_target(reward, discount, q1, q2, log_p, alpha):
 #
 # Write `follow(targets, weights, tau)`: two lists of tensors, of equal shapes.
 # Each target moves a share `tau` of the way to its weight, **in place**: the tensors of `targets`
-# are changed, those of `weights` are not, and nothing need be returned.
+# are changed, those of `weights` are not.
+# Return a float: the largest distance, over all entries, that is still left.
 #
-# By hand: target 0, weight 8, `tau` 1/4: after the call the target is 2; after another, 3.5.
+# By hand: target 0, weight 8, `tau` 1/4: after the call the target is 2, and 6 is returned; after
+# another, 3.5 and 4.5.
 
 
 # %% tags=["task"] q="follow"
 def follow(targets, weights, tau):
-    """Move every target a share tau of the way to its weight, in place."""
+    """Move every target a share tau of the way to its weight, in place; the largest distance left."""
     # BEGIN SOLUTION
+    left = 0.0
     with torch.no_grad():
         for target, weight in zip(targets, weights, strict=True):
             target.lerp_(weight, tau)
+            left = max(left, float((weight - target).abs().max()))
+    return left
     # END SOLUTION
 
 
 # %% tags=["test"] q="follow" points=1
 def test_follow_by_hand(follow):
-    """From 0 towards 8 by a quarter: 2."""
+    """From 0 towards 8 by a quarter: 2, and 6 are left."""
     import torch
 
     zero, eight = torch.zeros(1, dtype=torch.float64), torch.full((1,), 8.0, dtype=torch.float64)
-    _, left = after(follow, [zero], [eight], 0.25)
+    said, left = after(follow, [zero], [eight], 0.25)
     look = "whether the tensor itself has changed, and which share is whose"
     expect(left[0][0], [2.0], look, what="the target after one call")
     expect(left[1][0], [8.0], "what was not asked to move", what="the weight after one call")
+    expect(said, 6.0, "the way that is left, not the way that was made", what="what is returned")
 
 
 # %% tags=["test"] q="follow" points=1 hidden=true
@@ -314,7 +331,11 @@ def test_follow_lists(follow, rng):
     for tau in (0.0, 0.005, 0.7, 1.0):
         old, new = ([rng.normal(size=shape) for shape in shapes] for _ in range(2))
         given = ([torch.tensor(x) for x in side] for side in (old, new))
-        _, left = after(follow, *given, tau)
+        said, left = after(follow, *given, tau)
+        distance = max(abs(b - a).max() for a, b in zip(old, new, strict=True))
+        expect(
+            said, (1 - tau) * distance, "all entries of all tensors", what=f"tau {tau:g}: returned"
+        )
         for k, shape in enumerate(shapes):
             what = f"tau {tau:g}, the tensor of shape {shape}"
             look = "at tau 0 nothing moves, at tau 1 the target is the weight"
@@ -328,13 +349,17 @@ def follow(targets, weights, tau):
     with torch.no_grad():
         for target, weight in zip(targets, weights, strict=True):
             target.lerp_(weight, 1 - tau)
+    return max(float((w - t).abs().max()) for t, w in zip(targets, weights, strict=True))
 
 
 # %% tags=["mutant"] q="follow" kills="test_follow_by_hand test_follow_lists"
 def follow(targets, weights, tau):
     """New tensors under an old name: nobody's network has changed."""
+    left = 0.0
     for target, weight in zip(targets, weights, strict=True):
         target = (1 - tau) * target + tau * weight
+        left = max(left, float((weight - target).abs().max()))
+    return left
 
 
 # %% tags=["mutant"] q="follow" kills="test_follow_by_hand test_follow_lists"
@@ -343,19 +368,20 @@ def follow(targets, weights, tau):
     with torch.no_grad():
         for target, weight in zip(targets, weights, strict=True):
             weight.lerp_(target, tau)
+    return max(float((w - t).abs().max()) for t, w in zip(targets, weights, strict=True))
 
 
 # %% [markdown]
 # A world with one room and no end, in which nothing is ever paid.
 # The policy draws evenly from the box $[-1, 1]$: $\log 2$ nats of freedom a step, at $\alpha = 1$.
-# Your target and your slow judge learn what that is worth at $\gamma = 0.9$; the critics are two
+# Your loss and your slow judge learn what that is worth at $\gamma = 0.9$; the critics are two
 # numbers, with noise.
 # **Predict** the exact value.
 # Will the smaller critic settle on it, above it or below it, and what does a small `tau` do to the
 # noise and to the time?
 
 # %% tags=["trial"] q="follow"
-if written(soft_target, follow):
+if written(critic_loss, follow):
     from IPython.display import display
 
     from rlcourse.plotting import COLOURS, learning_curves, new_figure, show_figure
@@ -365,14 +391,16 @@ if written(soft_target, follow):
         dice = torch.Generator().manual_seed(seed)
         critics = [torch.zeros(2, dtype=torch.float64)]
         targets, curve = [torch.zeros(2, dtype=torch.float64)], []
-        one = torch.ones(1, dtype=torch.float64)
+        both = torch.ones(2, dtype=torch.float64)
         for update in range(updates):
             if update % every == 0:
                 curve.append(float(critics[0].min()))
-            q1, q2 = targets[0][:1], targets[0][1:]
-            y = soft_target(0 * one, 0.9 * one, q1, q2, -np.log(2) * one, 1.0)
+            q = critics[0].clone().requires_grad_()
+            q1, q2 = targets[0][[0, 0]], targets[0][[1, 1]]  # both critics have one target
+            loss = critic_loss(q, 0 * both, 0.9 * both, q1, q2, -np.log(2) * both, 1.0)
+            (slope,) = torch.autograd.grad(loss.sum(), q)
             noise = 0.3 * torch.randn(2, generator=dice, dtype=torch.float64)
-            critics[0] += rate * (y + noise - critics[0])
+            critics[0] -= rate * (slope - noise)
             follow(targets, critics, tau)
         return curve
 
@@ -380,7 +408,7 @@ if written(soft_target, follow):
     fig, axes = new_figure(height=3.2)
     said = []
     for colour, tau in zip(COLOURS, (1.0, 0.1, 0.03)):
-        curves = np.array([freedom(tau, seed) for seed in range(8)])
+        curves = np.array([freedom(tau, seed) for seed in range(5)])
         learning_curves(axes, 20 * np.arange(30), curves, label=f"tau {tau:g}", colour=colour)
         late = curves[:, 20:].mean(axis=1)
         said.append(f"tau {tau:g} {late.mean():.2f}, from {late.min():.2f} to {late.max():.2f}")
