@@ -742,7 +742,7 @@ if written(sweep) and written(prioritised):
 # first surprised state instead of the most surprised one.
 
 # %% tags=["instructor"]
-from rlcourse.mdp import random_mdp  # noqa: E402
+from rlcourse.mdp import random_mdp
 
 
 def backups_by(choose, world, ends):

@@ -701,7 +701,7 @@ if written(train):
 # never falls, reaches the bar, and computes from it how often three or more of five do.
 
 # %% tags=["instructor"]
-from math import comb  # noqa: E402
+from math import comb
 
 RUNS = 24  # of each; more of them take longer and say it more exactly
 world = from_env(make("FrozenLake-v1", success_rate=0.8))

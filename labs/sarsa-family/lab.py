@@ -617,9 +617,9 @@ if written(train):
 # and what follows for the tests.
 
 # %% tags=["instructor"]
-from math import comb  # noqa: E402
+from math import comb
 
-from rlcourse.evaluation import exact_return  # noqa: E402
+from rlcourse.evaluation import exact_return
 
 RUNS = 6  # of each; more of them take longer and say it more exactly
 reach = {}
