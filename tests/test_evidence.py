@@ -365,6 +365,7 @@ def test_the_books_contracts_can_be_measured() -> None:
         self_play,
         tabular,
     )
+    from rlcourse.recommender import actor_critic
 
     for contract in contracts().values():
         measured, name = contract.measure.split(".")
@@ -377,6 +378,10 @@ def test_the_books_contracts_can_be_measured() -> None:
         if measured == "games":
             learner = matrix_games if name == "climbed" else self_play
             learner.Config(**contract.config)
+            continue
+        if measured == "recommender":
+            if name in ("learned", "last_one"):
+                actor_critic.Config(**contract.config)
             continue
         if measured == "agents":
             if name == "learned_return":

@@ -39,7 +39,7 @@ CHAPTERS = (
     *("approximation", "dqn", "rainbow"),
     *("policy_gradients", "actor_critic", "ppo", "sac", "choosing"),
     *("playground", "rewards", "mazes", "many_agents"),
-    "bandits",
+    *("bandits", "recommender"),
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
 

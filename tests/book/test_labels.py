@@ -126,6 +126,11 @@ EXERCISES = {
     "ex-bandits-known": "bandits/known",
     "ex-bandits-replay": "bandits/replay",
     "ex-bandits-hunt": "bandits/hunt",
+    "ex-rec-by-hand": "recommender/by-hand",
+    "ex-rec-cut": "recommender/cut",
+    "ex-rec-sampled": "recommender/sampled",
+    "ex-rec-robust": "recommender/robust",
+    "ex-rec-hunt": "recommender/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -148,6 +153,7 @@ ALGORITHMS = {
     "alg-ippo": "train",
     "alg-self-play": "train",
     "alg-bandit": "play",
+    "alg-recommender": "sequence_loss",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
