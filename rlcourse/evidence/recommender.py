@@ -245,7 +245,7 @@ def boards(config: Mapping[str, Any], seed: int, *, of: str) -> Measured:
 def estimators(config: Mapping[str, Any], seed: int, *, logs: int, rounds: int) -> Measured:
     """The error of doubly robust estimates over that of importance sampling, root mean squares over some logs.
 
-    The log's policy is the softmax of EASE over its first places, with a fifth by lot; the one that is judged is
+    The log's policy is the softmax of EASE over its first places, with half of it by lot; the one that is judged is
     the softmax of the blend, twice as sure. Both choose the first recommendation of a session.
     """
     people = np.arange(len(_split().users))
@@ -253,7 +253,7 @@ def estimators(config: Mapping[str, Any], seed: int, *, logs: int, rounds: int) 
     logging, target = (
         _sure(name, shown, people, sure) for name, sure in (("ease", 1), ("blend", 2))
     )
-    logging = 0.8 * logging + 0.2 / PLACES
+    logging = 0.5 * logging + 0.5 / PLACES
     truth = float((target * shown.pays()).sum(axis=1).mean())
     rng, said = np.random.default_rng(seed), []
     for _ in range(logs):
@@ -278,4 +278,5 @@ def _sure(
         [_fitted(name, _split())(people[block]) for block in blocks(len(people))]
     )
     values = np.take_along_axis(scores, shown.items, axis=1)
-    return np.asarray(softmax(sure * (values / values.std(axis=1, keepdims=True)), axis=1))
+    spread = np.maximum(values.std(axis=1, keepdims=True), 1e-9)  # who liked nothing: all alike
+    return np.asarray(softmax(sure * (values / spread), axis=1))
