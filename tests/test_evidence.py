@@ -380,7 +380,7 @@ def test_the_books_contracts_can_be_measured() -> None:
             learner.Config(**contract.config)
             continue
         if measured == "recommender":
-            if name in ("learned", "last_one"):
+            if name == "learned":
                 actor_critic.Config(**contract.config)
             continue
         if measured == "agents":

@@ -23,10 +23,10 @@ from scipy.special import softmax
 from rlcourse import checkpoint
 from rlcourse.errors import InvalidArgumentError
 from rlcourse.recommender import actor_critic, baselines, off_policy, on_policy, simulator
-from rlcourse.recommender.data import Events, Split, blocks, leave_last_out, load, sessions
+from rlcourse.recommender.data import Events, Split, blocks, load, sessions
 from rlcourse.recommender.metrics import Board, Scores, judge, top_k
 
-__all__ = ["boards", "estimators", "future", "last_one", "learned", "ranked"]
+__all__ = ["boards", "estimators", "future", "learned", "ranked"]
 
 Measured = tuple[float, dict[str, Any]]
 PARTS = 10  # of the people, for what has no dice
@@ -191,16 +191,6 @@ def _within(scores: Scores) -> Scores:
         return values
 
     return chosen
-
-
-def last_one(config: Mapping[str, Any], seed: int) -> Measured:
-    """NDCG@10 where each person's last rating is held out, whatever its stars: the literature's setting."""
-    split = leave_last_out(_data())
-    every = replace(
-        split, held_out=replace(split.held_out, rating=np.full_like(split.held_out.rating, 5))
-    )
-    board = judge(actor_critic.train(actor_critic.Config(**config), split, seed).scores, every)
-    return board.mean("ndcg"), _facts(board)
 
 
 # --- the simulator ----------------------------------------------------------------------------------
