@@ -50,6 +50,34 @@ def test_ease() -> None:
 
 
 @pytest.mark.equation(
+    "eq-rec-policy", oracle="the gates of Cho et al. 2014 and the softmax, written out in numpy"
+)
+def test_policy() -> None:
+    torch.manual_seed(0)
+    network = actor_critic.Reader(np.array([5.0, 1.0, 3.0, 0.0]), embedding=3, hidden=2)
+    films, stars = [2, 0, 3], [4, 1, 5]
+    known = {name: weight.detach().double().numpy() for name, weight in network.named_parameters()}
+    h = np.zeros(2)
+
+    def gate(x: np.ndarray) -> np.ndarray:
+        return np.asarray(1 / (1 + np.exp(-x)))
+
+    for film, star in zip(films, stars, strict=True):
+        x = known["items.weight"][film] + known["stars.weight"][star]
+        given = np.split(known["gru.weight_ih_l0"] @ x + known["gru.bias_ih_l0"], 3)
+        kept = np.split(known["gru.weight_hh_l0"] @ h + known["gru.bias_hh_l0"], 3)
+        reset, stay = gate(given[0] + kept[0]), gate(given[1] + kept[1])
+        h = (1 - stay) * np.tanh(given[2] + reset * kept[2]) + stay * h
+    wanted = known["actor.weight"] @ h + known["actor.bias"]
+    score = np.exp([wanted @ known["items.weight"][i] + known["bias"][i] for i in range(4)])
+    states = network.states(torch.tensor([films]), torch.tensor([stars]))
+    np.testing.assert_allclose(states[0, -1].detach().numpy(), h, atol=1e-6)
+    ours = network.logits(states[0, -1]).softmax(-1).detach().numpy()
+    np.testing.assert_allclose(ours, score / score.sum(), atol=1e-6)
+    np.testing.assert_allclose(known["bias"], np.log([6.0, 2.0, 4.0, 1.0]), atol=1e-6)
+
+
+@pytest.mark.equation(
     "eq-rec-actor", oracle="central differences of the printed loss, by the logits and by the value"
 )
 def test_actor() -> None:
