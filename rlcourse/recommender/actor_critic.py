@@ -41,6 +41,7 @@ from rlcourse.returns import gae
 from rlcourse.seeding import streams
 
 __all__ = [
+    "Batch",
     "Config",
     "Reader",
     "Result",
