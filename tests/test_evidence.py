@@ -365,6 +365,7 @@ def test_the_books_contracts_can_be_measured() -> None:
         self_play,
         tabular,
     )
+    from rlcourse.recommender import actor_critic
 
     agents = pytest.importorskip("rlcourse.atari.agents")
     for contract in contracts().values():
@@ -384,6 +385,10 @@ def test_the_books_contracts_can_be_measured() -> None:
                 agents.AGENTS[contract.options["algorithm"]][1](**contract.config)
             else:
                 assert contract.config.keys() == {"player"}
+            continue
+        if measured == "recommender":
+            if name == "learned":
+                actor_critic.Config(**contract.config)
             continue
         if measured == "agents":
             if name == "learned_return":

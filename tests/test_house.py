@@ -73,10 +73,12 @@ DEEP = {
     "rlcourse.evidence.deep",
     "rlcourse.evidence.mazes",
     "rlcourse.evidence.policies",
+    "rlcourse.evidence.recommender",
     "rlcourse.labs.dqn",
     "rlcourse.labs.ppo",
     "rlcourse.labs.sac",
     "rlcourse.recommender.actor_critic",
+    "rlcourse.recommender.on_policy",
 }
 id_of = lambda path: str(path.relative_to(PACKAGE))  # noqa: E731
 

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 
 from rlcourse.errors import InvalidArgumentError
+from rlcourse.recommender import baselines, simulator
+from rlcourse.recommender.data import load, sessions
 from rlcourse.recommender.off_policy import (
     Estimate,
+    Shelf,
     doubly_robust,
+    estimates,
     importance_sampling,
     self_normalised,
+    shelf,
 )
 
 LOGGING = np.array([0.5, 0.3, 0.2])
@@ -111,3 +116,55 @@ def test_a_policy_that_takes_nothing_that_was_logged_cannot_be_judged() -> None:
         doubly_robust([1, 0], [0.5, 0.5], [0.5, 0.5], [0.5], [0.5, 0.5])
     with pytest.raises(InvalidArgumentError, match="predicted and predicted_value: must be finite"):
         doubly_robust([1, 0], [0.5, 0.5], [0.5, 0.5], [0.5, np.nan], [0.5, 0.5])
+
+
+# --- in the simulator -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def first_shelf() -> Shelf:
+    data = load(size="tiny")
+    split = sessions(data)
+    audience = simulator.fit(data, split)
+    return shelf(audience, baselines.popularity(split), np.arange(len(split.users)), 6)
+
+
+def test_a_shelf_pays_what_the_audience_says(first_shelf: Shelf) -> None:
+    pays = first_shelf.pays()
+    wanted = first_shelf.consume * first_shelf.like
+    wanted += first_shelf.consume * (1 - first_shelf.like) * -0.25
+    np.testing.assert_allclose(pays, wanted)
+    assert all(len(set(row)) == 6 for row in first_shelf.items)
+    assert (first_shelf.consume > 0).all()  # nothing on it has been seen
+
+
+def test_a_log_has_the_chances_that_wrote_it_and_the_rewards_of_the_shelf(
+    first_shelf: Shelf,
+) -> None:
+    rng = np.random.default_rng(0)
+    logging = np.tile([0.4, 0.3, 0.1, 0.1, 0.1, 0.0], (len(first_shelf.items), 1))
+    person, place, reward = first_shelf.log(logging, 40_000, rng)
+    share = np.bincount(place, minlength=6) / len(place)
+    np.testing.assert_allclose(share, logging[0], atol=0.015)
+    for k in range(5):
+        mine = place == k
+        expected = first_shelf.pays()[person[mine], k].mean()
+        error = reward[mine].std() / np.sqrt(mine.sum())
+        assert reward[mine].mean() == pytest.approx(expected, abs=4.5 * error)
+
+
+def test_all_three_find_the_truth_and_the_model_helps(first_shelf: Shelf) -> None:
+    rng = np.random.default_rng(1)
+    logging = np.full((len(first_shelf.items), 6), 1 / 6)
+    target = np.tile([0.0, 0.0, 0.1, 0.1, 0.2, 0.6], (len(first_shelf.items), 1))
+    truth = (target * first_shelf.pays()).sum(axis=1).mean()
+    said = [
+        estimates(*first_shelf.log(logging, 600, rng), logging=logging, target=target)
+        for _ in range(300)
+    ]
+    errors = {}
+    for name in ("ips", "snips", "dr"):
+        off = np.array([found[name].value - truth for found in said])
+        assert abs(off.mean()) < 4.5 * off.std() / np.sqrt(len(off)), name
+        errors[name] = off.std()
+    assert errors["dr"] < errors["ips"]

@@ -315,6 +315,8 @@ def test_what_was_seen_is_never_recommended_and_the_future_shows(split: Split) -
     assert metrics.judge(lambda users: future[users], split).mean("ndcg") == 1.0
     past = split.history.matrix(len(split.items)).toarray()
     assert metrics.judge(lambda users: past[users], split).mean("ndcg") < 0.1
+    both = future + 2 * past  # what was seen stands above what comes, and is taken out
+    assert metrics.judge(lambda users: both[users], split).mean("ndcg") == 1.0
 
 
 # --- baselines ------------------------------------------------------------------------------------

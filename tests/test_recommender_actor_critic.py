@@ -162,6 +162,17 @@ def test_the_control_has_likes_alone_and_the_first_stage_everything(tiny: Split)
         assert set(arguments[2].tolist()) == {0.0, 1.0} and float(arguments[5]) == 0.0
 
 
+def test_a_slate_counts_for_what_is_not_in_it_anyway(tiny: Split) -> None:
+    """The rewarded coefficients, over those without a slate, are the factor of the sampled softmax."""
+    plain, slates = (captured(tiny, replace(SHORT, slate=k, learning_rate=0.0)) for k in (1, 4))
+    for one, four in zip(plain, slates, strict=True):
+        rewarded = not torch.equal(one[2], torch.ones_like(one[2]))
+        target, others = one[0].double(), one[1].double()
+        pi = target.exp() / (target.exp() + others.exp().sum(1))
+        wanted = one[2] * (4 * (1 - pi) ** 3 if rewarded else 1.0)
+        torch.testing.assert_close(four[2].double(), wanted.double(), rtol=1e-4, atol=1e-5)
+
+
 # --- training -------------------------------------------------------------------------------------
 
 
@@ -187,6 +198,10 @@ def test_it_learns_to_rank(split: Split) -> None:
     assert board.coverage > popular.coverage
     assert [row["rewarded"] for row in result.log] == [0.0] * 10 + [1.0] * 2
     assert result.log[9]["loss"] < result.log[0]["loss"]
+    assert all(0 < row["entropy"] < np.log(len(split.items)) for row in result.log)
+    assert all(0 < row["coverage"] <= 1 for row in result.log)
+    assert ["kl" in row for row in result.log] == [False] * 10 + [True] * 2
+    assert 0 < result.log[-2]["kl"] < result.log[-1]["kl"]
 
 
 def test_a_run_that_was_cut_off_ends_as_the_whole_one_does(tiny: Split, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ CHAPTERS = (
     *("approximation", "dqn", "rainbow"),
     *("policy_gradients", "actor_critic", "ppo", "sac", "choosing"),
     *("playground", "rewards", "mazes", "many_agents"),
-    *("bandits", "atari"),
+    *("bandits", "atari", "recommender"),
 )
 _exercises: dict[str, Callable[[Any], str]] = {}
 _solved: list[str] = []  # in this session, and what the learner's file held

@@ -13,7 +13,8 @@ and then, on the same logs, with what came next judged by its stars and by the c
           + \tfrac{c_v}{2} \bigl(\hat G_t - V(h_t)\bigr)^2
 
 where :math:`\hat A` (GAE) and :math:`\hat G = \hat A + V` count as constants. With ``advantage`` zero this is the
-control: the same first stage, and then the same epochs on what was liked, without the critic.
+control: the same first stage, and then the same epochs on what was liked, without the critic. For a slate of ``K``
+the first factor is multiplied by :math:`K (1 - \pi)^{K-1}` (Chen et al. 2019, section 4.3).
 
 Deviations: the softmax is over a shared sample of items, drawn by the square root of their popularity and corrected
 for it (Bengio and Senécal 2008); there is no weight of importance, since nobody knows with what probability a
@@ -23,6 +24,7 @@ user of MovieLens came upon a movie.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,10 +36,26 @@ from rlcourse.checkpoint import Checkpoint, restore
 from rlcourse.errors import CorruptCheckpointError, check_positive, check_settings
 from rlcourse.networks import descend, flatten, seeded
 from rlcourse.recommender.data import LIKED, Split
+from rlcourse.recommender.metrics import coverage, top_k
 from rlcourse.returns import gae
 from rlcourse.seeding import streams
 
-__all__ = ["Config", "Reader", "Result", "Run", "restore_for", "sequence_loss", "train"]
+__all__ = [
+    "Batch",
+    "Config",
+    "Reader",
+    "Result",
+    "Run",
+    "log_loss",
+    "restore_for",
+    "score",
+    "sequence_loss",
+    "slate_factor",
+    "train",
+    "windows",
+]
+
+WATCHED = 500  # people by whom a log row's entropy, coverage and divergence are taken
 
 STARS = np.array(
     [0.0, -0.5, -0.25, 0.25, 0.75, 1.0]
@@ -51,6 +69,7 @@ class Config:
     epochs: int = 15  # over all users, on whatever came next
     epochs_rewarded: int = 5  # and then on what was worth it
     advantage: float = 0.5  # weight of the advantage; zero is the control without a critic
+    slate: int = 1  # items that are shown at once: more, and the correction for it counts
     window: int = 50  # last events that make the state
     targets: int = 30  # events of a user that are predicted in one epoch
     batch_size: int = 64  # users
@@ -68,7 +87,7 @@ class Config:
             self,
             fractions="gamma lam",
             not_negative="advantage value_weight learning_rate max_grad_norm",
-            positive="epochs window targets batch_size negatives embedding",
+            positive="epochs slate window targets batch_size negatives embedding",
         )
         if self.epochs_rewarded != 0:
             rewarded = check_positive("epochs_rewarded", self.epochs_rewarded)
@@ -77,7 +96,12 @@ class Config:
 
 @dataclass(frozen=True)
 class Result:
-    """``scores`` ranks the catalogue for users of the split; ``log`` has one row an epoch."""
+    """``scores`` ranks the catalogue for users of the split; ``log`` has one row an epoch.
+
+    A row has ``epoch``, ``rewarded``, the mean ``loss``, and of some people at the ends of their histories: the
+    policy's mean ``entropy`` (nats), the part of the catalogue that is in their first ten places (``coverage``),
+    and in the rewarded epochs the divergence ``kl`` (nats) of the policy from where these began.
+    """
 
     scores: Callable[[NDArray[np.int64]], NDArray[np.float32]]
     network: Reader
@@ -147,6 +171,14 @@ def sequence_loss(
     return -coefficient * log_prob + value_weight / 2 * (returns - values) ** 2
 
 
+def slate_factor(log_prob: Tensor, size: int) -> Tensor:
+    """How much likelier an item gets into ``size`` draws as it gets likelier in one: ``K (1 - pi)^(K - 1)``.
+
+    A constant for the gradient; shape as ``log_prob``.
+    """
+    return size * (1.0 - log_prob.detach().exp()) ** (size - 1)
+
+
 # --- the loop --------------------------------------------------------------------------------------
 
 
@@ -168,7 +200,7 @@ class Run:
     """All of a run that changes; ``kept`` is what a checkpoint holds."""
 
     algorithm = "recommender"
-    kept = ("network", "optimizer", "dice", "epoch", "log", "items")
+    kept = ("network", "supervised", "optimizer", "dice", "epoch", "log", "items")
 
     def __init__(self, config: Config, split: Split, seed: int) -> None:
         self.config, self.split, self.seed, self.epoch = config, split, seed, 0
@@ -178,6 +210,7 @@ class Run:
         popularity = np.bincount(split.history.item, minlength=len(split.items)).astype(np.float64)
         with seeded(random.network):
             self.network = Reader(popularity, config.embedding, config.hidden[0])
+        self.supervised = deepcopy(self.network)  # as the first stage leaves it
         self.weights = flatten(self.network)
         self.optimizer = torch.optim.Adam([self.weights], fused=True)
         self.dice = random.exploration
@@ -222,9 +255,9 @@ def train(
         order = run.dice.permutation(len(split.users))
         for users in np.array_split(order, -(-len(order) // config.batch_size)):
             drawn = run.dice.choice(len(run.share), size=config.negatives, p=run.share)
-            batch = _windows(split, users, config, run.dice)
+            batch = windows(split, users, config, run.dice)
             value = descend(
-                _loss(run, batch, torch.from_numpy(drawn), rewarded, loss),
+                log_loss(run, batch, torch.from_numpy(drawn), rewarded, loss),
                 run.weights,
                 run.optimizer,
                 config.learning_rate,
@@ -233,7 +266,10 @@ def train(
             )
             losses.append(value)
         run.epoch += 1
+        if not rewarded:
+            run.supervised.load_state_dict(run.network.state_dict())
         row = {"epoch": run.epoch, "rewarded": float(rewarded), "loss": float(np.mean(losses))}
+        row.update(_watch(run, rewarded))
         run.log.append(row)
         if on_progress:
             on_progress(run.epoch, row, run)
@@ -256,7 +292,7 @@ def restore_for(run: Run, kept: Checkpoint) -> None:
     restore(run, kept)
 
 
-def _windows(
+def windows(
     split: Split, users: NDArray[np.int64], config: Config, rng: np.random.Generator
 ) -> Batch:
     """One stretch of each user, that ends anywhere behind its first ``targets`` events."""
@@ -265,9 +301,10 @@ def _windows(
     return Batch(split, users, rng.integers(earliest, last + 1), config.window + config.targets)
 
 
-def _loss(
+def log_loss(
     run: Run, batch: Batch, sampled: Tensor, rewarded: bool, loss: Callable[..., Tensor]
 ) -> Tensor:
+    """The mean loss of a batch of histories, over a sample of the catalogue."""
     network, config, expected = run.network, run.config, run.expected
     count, nothing = config.targets, len(expected)
     states = network.states(batch.items, batch.stars)[:, -count - 1 :]
@@ -290,18 +327,43 @@ def _loss(
     coefficient = torch.ones_like(advantage)
     if rewarded:
         coefficient = (stars >= LIKED).float() + config.advantage * advantage
+    coefficient = coefficient[there]
     chosen, item = states[:, :-1][there], items[there]
     target_logit = (network.actor(chosen) * network.items(item)).sum(-1) + network.bias[item]
     others = network.logits(chosen, sampled) - expected[sampled]
     others = others.masked_fill(sampled == item[:, None], -torch.inf)
+    target_logit = target_logit - expected[item]
+    if rewarded and config.slate > 1:
+        log_prob = target_logit - torch.cat([target_logit[:, None], others], 1).logsumexp(1)
+        coefficient = coefficient * slate_factor(log_prob, config.slate)
     return loss(
-        target_logit - expected[item],
+        target_logit,
         others,
-        coefficient[there],
+        coefficient,
         values[:, :-1][there],
         (advantage + values[:, :-1].detach())[there],
         config.value_weight if not rewarded or config.advantage else 0.0,
     ).mean()
+
+
+@torch.no_grad()
+def _watch(run: Run, rewarded: bool) -> dict[str, float]:
+    """How sure the policy is, how much of the catalogue it shows, how far it is from its supervised start."""
+    split, window = run.split, run.config.window
+    users = np.arange(min(WATCHED, len(split.users)))  # fixed, so that rows can be compared
+    logits = score(run.network, split, users, window)
+    log_probs = torch.from_numpy(logits).log_softmax(1)
+    rows, columns = split.history.matrix(len(split.items))[users].nonzero()
+    logits[rows, columns] = -np.inf
+    ranked = top_k(logits, min(10, len(split.items)))
+    facts = {
+        "entropy": float(-(log_probs.exp() * log_probs).sum(1).mean()),
+        "coverage": coverage(ranked, len(split.items)),
+    }
+    if rewarded:
+        before = torch.from_numpy(score(run.supervised, split, users, window)).log_softmax(1)
+        facts["kl"] = float((log_probs.exp() * (log_probs - before)).sum(1).mean())
+    return facts
 
 
 @torch.no_grad()

@@ -13,8 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rlcourse.errors import InvalidArgumentError, check_numbers
+from rlcourse.recommender.metrics import Scores, top_k
+from rlcourse.recommender.simulator import DISLIKED, Audience, Sessions
 
-__all__ = ["Estimate", "doubly_robust", "importance_sampling", "self_normalised"]
+__all__ = [
+    "Estimate",
+    "Shelf",
+    "doubly_robust",
+    "estimates",
+    "importance_sampling",
+    "self_normalised",
+    "shelf",
+]
 
 
 class Estimate(NamedTuple):
@@ -119,3 +129,76 @@ def _effective(weights: NDArray[np.float64]) -> float:
     """Kish's number: how many rounds of equal weight would be as noisy."""
     total = float(np.sum(weights**2))
     return float(weights.sum() ** 2 / total) if total > 0 else 0.0
+
+
+# --- where they can be checked ---------------------------------------------------------------------
+
+
+class Shelf(NamedTuple):
+    """The first recommendation of a session: what each person would do with each of ``K`` items.
+
+    ``consume`` and ``like`` are probabilities, shape ``[N, K]``; ``items`` are the first places of a ranking.
+    """
+
+    items: NDArray[np.int64]
+    consume: NDArray[np.float64]
+    like: NDArray[np.float64]
+
+    def pays(self) -> NDArray[np.float64]:
+        """The expected reward of each item; shape ``[N, K]``."""
+        return self.consume * (self.like + DISLIKED * (1.0 - self.like))
+
+    def log(
+        self, logging: NDArray[np.floating], rounds: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """People drawn at random, the place that was shown to each with the chances of ``logging``, its reward."""
+        person = rng.integers(len(self.items), size=rounds)
+        ahead = np.cumsum(logging[person], axis=1) < rng.random(rounds)[:, None]
+        place = np.minimum(ahead.sum(axis=1), self.items.shape[1] - 1)
+        consumed = rng.random(rounds) < self.consume[person, place]
+        liked = rng.random(rounds) < self.like[person, place]
+        return person, place, np.where(consumed, np.where(liked, 1.0, DISLIKED), 0.0)
+
+
+def shelf(audience: Audience, scores: Scores, users: NDArray[np.int64], places: int) -> Shelf:
+    """The first ``places`` of a ranking for some people, at the beginning of a session."""
+    sessions = Sessions(audience, users)
+    values = np.where(sessions.seen, -np.inf, scores(users))
+    items = top_k(values, places)
+    rows = np.arange(len(users))[:, None]
+    return Shelf(items, sessions.consumes()[rows, items], sessions.likes[rows, items])
+
+
+def estimates(
+    person: NDArray[np.int64],
+    place: NDArray[np.int64],
+    reward: NDArray[np.float64],
+    logging: NDArray[np.floating],
+    target: NDArray[np.floating],
+) -> dict[str, Estimate]:
+    """All three of a log: ``ips``, ``snips`` and ``dr``.
+
+    The model of the last knows no person: it is the mean reward of a place, of the other half of the log.
+
+    Args:
+        person: of each round, shape ``[n]``, ``n`` at least 4.
+        place: what was shown, shape ``[n]``.
+        reward: what it paid, shape ``[n]``.
+        logging: the chances of the places for each person, shape ``[N, K]``.
+        target: those of the policy that is judged, shape ``[N, K]``.
+    """
+    own, other = target[person, place], logging[person, place]
+    half, places = np.arange(len(place)) % 2, logging.shape[1]
+    model = np.empty((2, places))
+    for k in range(2):
+        theirs = half != k
+        counts = np.bincount(place[theirs], minlength=places)
+        sums = np.bincount(place[theirs], reward[theirs], minlength=places)
+        # A place that was never shown gets the mean of all, as if that had been seen once there.
+        model[k] = (sums + reward[theirs].mean()) / (counts + 1)
+    value = np.einsum("nk,nk->n", target[person], model[half])
+    return {
+        "ips": importance_sampling(reward, own, other),
+        "snips": self_normalised(reward, own, other),
+        "dr": doubly_robust(reward, own, other, model[half, place], value),
+    }

@@ -9,6 +9,7 @@ What it pays is a statement about this model, not about people: that is why the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +25,10 @@ from rlcourse.envs.vector import Step
 from rlcourse.errors import InvalidArgumentError, check_positive
 from rlcourse.recommender.baselines import als, drawn, followers, last_items
 from rlcourse.recommender.data import LIKED, MovieLens, Split
+from rlcourse.recommender.metrics import Scores
 from rlcourse.recommender.ratings import Ratings, factorise
 
-__all__ = ["Audience", "SessionEnv", "Sessions", "fit"]
+__all__ = ["Audience", "SessionEnv", "Sessions", "by_scores", "fit", "play"]
 
 LENGTH = 20  # recommendations in a session
 PATIENCE, LEAVES = 4, 0.3  # misses in a row, and from then on the chance to leave at each
@@ -221,6 +223,33 @@ class Sessions:
         self.seen[who, item[who]] = True
         self.obs[who, :-1] = self.obs[who, 1:]
         self.obs[who, -1] = np.column_stack([item + 1, np.where(self.liked, 5, 2)])[who]
+
+
+# What to recommend to each person: their sessions, and what each has been shown or has seen ``[N, I]``.
+Choose = Callable[["Sessions", NDArray[np.bool_]], NDArray[np.int64]]
+
+
+def play(
+    audience: Audience, users: NDArray[np.int64], choose: Choose, seed: int = 0
+) -> NDArray[np.float64]:
+    """One session of each person: what all its recommendations paid together; shape ``[N]``.
+
+    Nothing is recommended twice, whether or not it was watched: ``choose`` is told what is used up.
+    """
+    sessions = Sessions(audience, users, seed)
+    used, rows = sessions.seen.copy(), np.arange(len(sessions.users))
+    paid = np.zeros(len(rows))
+    while sessions.steps < LENGTH and not sessions.left.all():
+        item = choose(sessions, used)
+        paid += sessions.step(item).reward
+        used[rows, item] = True
+    return paid
+
+
+def by_scores(scores: Scores, users: NDArray[np.int64]) -> Choose:
+    """The ranking of a recommender that does not look at what happens in a session, from the top."""
+    values = np.asarray(scores(users))
+    return lambda sessions, used: np.asarray(np.where(used, -np.inf, values).argmax(axis=1))
 
 
 class SessionEnv(gym.Env[NDArray[np.int64], np.int64]):

@@ -132,6 +132,11 @@ EXERCISES = {
     "ex-atari-list": "atari/list",
     "ex-atari-freeway": "atari/freeway",
     "ex-atari-hunt": "atari/hunt",
+    "ex-rec-by-hand": "recommender/by-hand",
+    "ex-rec-cut": "recommender/cut",
+    "ex-rec-sampled": "recommender/sampled",
+    "ex-rec-robust": "recommender/robust",
+    "ex-rec-hunt": "recommender/hunt",
 }
 # label -> the functions of the package that the page shows beside the pseudocode
 ALGORITHMS = {
@@ -154,6 +159,7 @@ ALGORITHMS = {
     "alg-ippo": "train",
     "alg-self-play": "train",
     "alg-bandit": "play",
+    "alg-recommender": "sequence_loss",
 }
 # label -> the work that proves it
 THEOREMS = {"thm-q-converges": "watkins1992"}
