@@ -26,7 +26,7 @@ from safetensors.numpy import save as to_bytes
 from rlcourse.errors import CorruptCheckpointError, InvalidArgumentError
 from rlcourse.files import replace_file
 
-__all__ = ["Checkpoint", "load", "read_config", "restore", "save", "write"]
+__all__ = ["Checkpoint", "load", "read_config", "restore", "save"]
 
 FORMAT = 1
 Arrays = dict[str, NDArray[Any]]
@@ -61,28 +61,11 @@ def save(path: Path, run: Any, *, replay: bool = True) -> None:
     for name in run.kept:
         if replay or name != "replay":
             _collect(name, getattr(run, name), arrays, facts)
-    write(path, run.algorithm, dataclasses.asdict(run.config), run.seed, facts, arrays)
-
-
-def write(
-    path: Path,
-    algorithm: str,
-    config: dict[str, Any],
-    seed: int,
-    facts: dict[str, Any],
-    arrays: Arrays,
-) -> None:
-    """Write a checkpoint of what was collected already; the arguments are the fields of :class:`Checkpoint`.
-
-    Raises:
-        InvalidArgumentError: settings that are no plain values.
-        CourseError: the file cannot be written; an older one of this name is untouched.
-    """
     about = {
         "format": FORMAT,
-        "algorithm": algorithm,
-        "config": config,
-        "seed": seed,
+        "algorithm": run.algorithm,
+        "config": dataclasses.asdict(run.config),
+        "seed": run.seed,
         "facts": facts,
         "versions": {
             lib: importlib.metadata.version(lib) for lib in ("torch", "numpy", "gymnasium")
@@ -92,7 +75,7 @@ def write(
         about["sha256"] = _digest(about, arrays)
     except TypeError as error:
         raise InvalidArgumentError(
-            f"config = {config}: {error}; its values must be plain numbers, texts, lists or tables"
+            f"config = {run.config}: {error}; its values must be plain numbers, texts, lists or tables"
         ) from error
     with replace_file(path) as file:
         file.write(to_bytes(arrays, {"rlcourse": json.dumps(about)}))

@@ -26,7 +26,7 @@ from rlcourse.recommender import baselines, metrics, synthetic
 from rlcourse.recommender.data import Split, everything, leave_last_out, load, read, sessions
 from rlcourse.recommender.download import download
 
-MOVIES = "1::Toy Story (1995)::Animation|Comedy\n7::Misérables, Les: Part 1 (1995)::Drama\n9::Heat (1995)::Crime\n"
+MOVIES = "1::Tin March (1995)::Animation|Comedy\n7::Misérables, Les: Part 1 (1995)::Drama\n9::Frost (1995)::Crime\n"
 USERS = "1::F::1::10::48067\n3::M::56::16::70072-1234\n"
 RATINGS = "1::9::5::300\n1::1::4::100\n1::7::2::100\n3::7::5::50\n3::9::1::40\n"
 
@@ -75,8 +75,8 @@ def test_a_folder_is_read_in_the_order_of_time_and_ties_in_that_of_the_file(fold
         ({"ratings": RATINGS + "3::9::4::60\n"}, r"line 6: user 3, movie 9 stands there a second"),
         ({"ratings": RATINGS + "3::8::4::60\n"}, r"line 6: movie 8 is not in movies.dat"),
         ({"ratings": RATINGS + "2::9::4::60\n"}, r"line 6: user 2 is not in users.dat"),
-        ({"movies": MOVIES + "9::Heat (1995)::Crime\n"}, r"movies.dat, line 4: movie 9 stands"),
-        ({"movies": "1::Toy Story (1995)\n"}, r"movies.dat, line 1: .*movie::title::genre"),
+        ({"movies": MOVIES + "9::Frost (1995)::Crime\n"}, r"movies.dat, line 4: movie 9 stands"),
+        ({"movies": "1::Tin March (1995)\n"}, r"movies.dat, line 1: .*movie::title::genre"),
         ({"users": "1::X::1::10::48067\n"}, r"users.dat, line 1: '1::X::1::10::48067'"),
     ],
 )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
-
-from rlcourse.checkpoint import Checkpoint, load, write
+from rlcourse.atari.agents import AGENTS, load_network
+from rlcourse.checkpoint import Checkpoint, load, save
 from rlcourse.errors import InvalidArgumentError
 from rlcourse.evidence import folder
 
@@ -47,12 +47,11 @@ def ship(kept: Checkpoint, path: Path) -> None:
     """Write a player: a checkpoint's network with 11 bits a number instead of 24, and nothing else.
 
     Raises:
+        InvalidArgumentError: the checkpoint is of no Atari run.
         CourseError: the file cannot be written; an older one of this name is untouched.
     """
-    arrays = {
-        name: array.astype(np.float16)
-        for name, array in kept.arrays.items()
-        if name.startswith("network.")
-    }
-    facts = {name: kept.facts[name] for name in ("episodes.steps", "seconds")}
-    write(path, kept.algorithm, kept.config, kept.seed, facts, arrays)
+    network = load_network(kept).half()
+    config = AGENTS[kept.algorithm.removeprefix("atari-")][1](**kept.config)
+    facts = {"steps": kept.facts["episodes.steps"], "seconds": kept.facts["seconds"]}
+    about = {"algorithm": kept.algorithm, "config": config, "seed": kept.seed, "network": network}
+    save(path, SimpleNamespace(**about, **facts, kept=("network", *facts)))
