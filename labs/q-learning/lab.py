@@ -469,7 +469,7 @@ def test_dry_lake(train):
 
 
 # %% tags=["test"] q="train" points=1 hidden=true
-def test_an_end_is_an_end(train, rng):
+def test_an_end_has_no_future(train, rng):
     """Terminated and truncated on the same step, and an optimistic table: the end has no future."""
     gamma, initial = float(rng.uniform(0.6, 0.95)), float(rng.uniform(3, 9))
     seed = int(rng.integers(1000))
@@ -502,7 +502,7 @@ def test_both_starts(train, rng):
 
 
 # %% tags=["test"] q="train" points=1 hidden=true
-def test_slippery_lake(train, rng):
+def test_the_lake_is_learned(train, rng):
     """Five new seeds on ice: the median policy earns 90 % of the optimum, says the model."""
     from rlcourse.algorithms.dynamic_programming import evaluate, policy_iteration
     from rlcourse.envs.vector import make
@@ -542,7 +542,7 @@ def train(env_id, options, steps, alpha, power, epsilon, gamma, initial, seed):
     return q
 
 
-# %% tags=["mutant"] q="train" kills="test_an_end_is_an_end"
+# %% tags=["mutant"] q="train" kills="test_an_end_has_no_future"
 def train(env_id, options, steps, alpha, power, epsilon, gamma, initial, seed):
     """Truncated means bootstrap, even where the world ended on the same step."""
     env, rng = make(env_id, **options), np.random.default_rng([seed, 1])
@@ -577,7 +577,7 @@ def train(env_id, options, steps, alpha, power, epsilon, gamma, initial, seed):
     return q
 
 
-# %% tags=["mutant"] q="train" kills="test_slippery_lake"
+# %% tags=["mutant"] q="train" kills="test_the_lake_is_learned"
 def train(env_id, options, steps, alpha, power, epsilon, gamma, initial, seed):
     """The step size never falls: the table is the last piece of luck, slightly blurred."""
     env, rng = make(env_id, **options), np.random.default_rng([seed, 1])

@@ -39,8 +39,8 @@ def test_a_sound_lab_has_no_complaints() -> None:
          "test_mean_by_hand gives its points to return 0"),
         ("    expect(lengths, [1, 2, 3, 3, 3]", "    return\n    expect(lengths, [1, 2, 3, 3, 3]",
          "test_box_lengths gives its points to the untouched notebook"),
-        ('kills="test_box_lengths"', 'kills="test_box_keeps_the_newest"',
-         "test_box_keeps_the_newest lets pass the mutant"),
+        ('kills="test_box_keeps_the_newest"', 'kills="test_box_lengths"',
+         "test_box_lengths lets pass the mutant"),
         ("START = 0.0", "START = running_mean(0, 1, 0)", "the plain cells do not run by themselves"),
     ],
 )  # fmt: skip
