@@ -112,7 +112,7 @@ def _freeway(answer: Any) -> str:
     if mean < 25:  # half of what the authors of MinAtar plot
         raise NotRightError(
             f"it got across {mean:.1f} times an episode; expected 25 or more (always up makes some 19). "
-            "Look at how long it was trained and when its exploration ended."
+            "If it was trained, look at how long, and at when its exploration ended; if not, at the cars."
         )
     return f"right: across {mean:.1f} times an episode."
 
