@@ -95,7 +95,8 @@ class Film:
         return (
             '<picture><source media="(prefers-reduced-motion: reduce)" '
             f'srcset="data:image/png;base64,{png}"><img src="data:image/gif;base64,{gif}" '
-            f'alt="{html.escape(self.alt)}" width="{self.width}" height="{self.height}"></picture>'
+            f'alt="{html.escape(self.alt)}" width="{2 * self.width}" height="{2 * self.height}" '
+            'style="image-rendering: pixelated; max-width: 100%; height: auto"></picture>'
         )
 
     def __repr__(self) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from PIL import Image
 
 from rlcourse.errors import CourseError, InvalidArgumentError
 from rlcourse.evaluation import play
-from rlcourse.film import FRAMES, record
+from rlcourse.film import FRAMES, Film, record
 
 
 def right(observations: Any) -> Any:
@@ -63,3 +66,19 @@ def test_what_cannot_be_filmed_says_why_and_leaves_nothing(
     with pytest.raises(error, match=message):
         record(right, env_id, tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_film_in_a_page_moves_or_stands_still_and_says_what_it_shows() -> None:
+    """Decoded from the page's own text: the moving picture, and the still one for whoever wants no motion."""
+    colours = np.random.default_rng(0).integers(256, size=(3, 5, 7), dtype=np.uint8)
+    frames = [Image.fromarray(picture) for picture in colours]
+    film = Film(frames, 15, alt='A "ball" & <nothing> else')
+    text = film._repr_html_()
+    kinds = dict(re.findall(r"data:image/(\w+);base64,([\w+/=]+)", text))
+    with Image.open(io.BytesIO(base64.b64decode(kinds["gif"]))) as moving:
+        assert moving.n_frames == 3  # type: ignore[attr-defined]
+    still = np.asarray(Image.open(io.BytesIO(base64.b64decode(kinds["png"]))))
+    np.testing.assert_array_equal(still, colours[-1])
+    assert "(prefers-reduced-motion: reduce)" in text.split("<img")[0]
+    assert 'alt="A &quot;ball&quot; &amp; &lt;nothing&gt; else"' in text
+    assert repr(film) == 'A "ball" & <nothing> else'
