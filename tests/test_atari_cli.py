@@ -118,7 +118,8 @@ def test_a_film_is_small_and_has_the_screens_shape(tmp_path: Path, monkeypatch: 
         (["train", "--steps", "0"], "steps"),
         (["train", "--resume", "nowhere"], "no Atari training is here"),
         (["report", "nowhere"], "no Atari training is here"),
-        (["evaluate", "nowhere"], "no Atari training is here"),
+        (["evaluate", "nowhere"], "no such folder, file or player; must be one of pong-ppo"),
+        (["watch", "pong-pop", "--out", "a.gif"], "did you mean pong-ppo?"),
         (["evaluate", "nowhere", "--protocol", "natur"], "must be one of nature"),
     ],
 )

@@ -220,8 +220,16 @@ def _player(run: Path, greedy: bool, seed: int) -> tuple[Policy, Game]:
     from rlcourse.atari.agents import load_player
     from rlcourse.atari.train import begun
 
-    ours = not run.exists() and str(run) in players.names()
-    kept = players.player(str(run)) if ours else begun(run)[1]
+    if run.exists():
+        kept = begun(run)[1]
+    else:
+        try:
+            kept = players.player(str(run))
+        except InvalidArgumentError as error:
+            hint = str(error).partition("; ")[2]
+            raise InvalidArgumentError(
+                f"run = {run}: no such folder, file or player; {hint}"
+            ) from None
     return load_player(kept, greedy=greedy, seed=seed)
 
 

@@ -41,6 +41,7 @@ def build(
         out: a folder for what is built, one folder a lab.
         secret: a number that deals other hidden cases; by default the master's own.
     """
+    _require(labs)
     for path in labs:
         lab = read(path)
         files = building.build(lab, out / lab.name, secret)
@@ -60,6 +61,7 @@ def check(labs: tyro.conf.Positional[tuple[Path, ...]]) -> None:
     Args:
         labs: folders with a master, like labs/bandits.
     """
+    _require(labs)
     sandbox = _strongest()
     if sandbox is None:
         print("no sandbox works here: the way through it is not checked", file=sys.stderr)
@@ -186,6 +188,11 @@ def _strongest() -> Sandbox | None:
         except SandboxError:
             continue
     return None
+
+
+def _require(labs: tuple[Path, ...]) -> None:
+    if not labs:
+        raise InvalidArgumentError("labs: none named; name one or more, like labs/bandits")
 
 
 def app() -> tyro.extras.SubcommandApp:

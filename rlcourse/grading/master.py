@@ -159,7 +159,10 @@ def read(path: Path) -> Lab:
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"lab = {path}: no lab's master there ({error})") from None
+        why = getattr(error, "strerror", None) or error
+        raise InvalidArgumentError(
+            f"lab = {path}: no lab's master there ({why}); must be a folder with a lab.py, like labs/bandits"
+        ) from None
     rubric = file.with_name("rubric.md")
     return parse(text, str(file), rubric.read_text("utf-8") if rubric.exists() else "")
 

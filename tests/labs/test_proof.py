@@ -97,3 +97,16 @@ def test_an_unsound_lab_is_told_and_the_exit_code_is_one(
     (tmp_path / "lab.py").write_text(TEXT.replace("surprise / count", "surprise"))
     code, said, _ = rlcourse("lab", "check", str(tmp_path))
     assert code == 1 and "fails the solution" in said
+
+
+@pytest.mark.parametrize("command", ["build", "check"])
+def test_no_lab_is_no_silence(rlcourse: Callable[..., tuple[int, str, str]], command: str) -> None:
+    code, _, complaint = rlcourse("lab", command)
+    assert code == 2 and "none named" in complaint
+
+
+def test_a_lab_that_is_not_there_is_said_in_words(
+    rlcourse: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, said, _ = rlcourse("lab", "check", "nowhere")
+    assert code == 1 and "must be a folder with a lab.py" in said and "Errno" not in said
