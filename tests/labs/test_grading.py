@@ -17,6 +17,7 @@ from rlcourse.grading.grade import collect, grade_all, read_cells
 from rlcourse.grading.master import Lab, parse
 from rlcourse.grading.report import feedback_html, feedback_markdown
 from rlcourse.grading.sandbox import Limits, Sandbox, SandboxError
+from rlcourse.grading.score import sandboxed
 from rlcourse.grading.similarity import similar
 from rlcourse.grading.testing import FailedTestError, Here, expect, generator, run_test
 from rlcourse.grading.worker import Student
@@ -346,3 +347,42 @@ def test_the_time_of_the_solution_is_told(
     monkeypatch.setattr(checking, "SECONDS", 0.0)
     with Sandbox(bubblewrap, Limits()) as sandbox:
         assert "the solution took" in " ".join(checking.prove_through(tiny, sandbox))
+
+
+TWO = """# ---
+# lab: two
+# title: Two in one question
+# minutes: 5
+# version: 1
+# ---
+
+# %% tags=["task"] q="both"
+def loops(x):
+    # BEGIN SOLUTION
+    return x
+    # END SOLUTION
+
+
+def doubles(x):
+    # BEGIN SOLUTION
+    return 2 * x
+    # END SOLUTION
+""" + "".join(
+    f"""
+# %% tags=["test"] q="both" points=1
+def test_{name}_{n}({name}):
+    \"\"\"{name} {n}\"\"\"
+    expect({name}({n}), {n * times})
+"""
+    for name, times, count in (("loops", 1, 3), ("doubles", 2, 1))
+    for n in range(count)
+)
+
+
+def test_a_function_that_loops_costs_no_other_its_points(bubblewrap: str) -> None:
+    """After two strikes it is called no more; its neighbour of the same question is."""
+    cells = ["def loops(x):\n    while True: pass", "def doubles(x):\n    return 2 * x"]
+    with Sandbox(bubblewrap, Limits(seconds=0.5)) as sandbox:
+        said = [outcome.message for outcome in sandboxed(parse(TWO), cells, sandbox)]
+    assert ["more than 0.5 s" in message for message in said[:2]] == [True, True]
+    assert said[2] == "not run: loops did not come back from 2 tests" and said[3] == ""
