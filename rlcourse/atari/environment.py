@@ -49,9 +49,7 @@ class Game:
     """
 
     name: str = "pong"  # as ALE's files are called; ALE/Pong-v5 and Pong are understood
-    sticky: float = (
-        0.25  # chance a frame that the machine repeats the action before (Machado et al. 2018)
-    )
+    sticky: float = 0.25  # chance a frame of the action before, again (Machado et al. 2018)
     frame_skip: int = 4  # frames that an action lasts
     max_pool: bool = True  # of the last two of them each pixel's brighter value: sprites flicker
     stack: int = 4  # pictures in an observation; before a game's first they are black
@@ -59,9 +57,7 @@ class Game:
     width: int = 84
     cut_top: int = 0  # of those, rows cut away: a score that nobody needs to see
     cut_bottom: int = 0
-    actions: tuple[
-        str, ...
-    ] = ()  # the ones to choose from; none named means all that the game knows
+    actions: tuple[str, ...] = ()  # to choose from; none named: all that the game knows
     noops: int = 30  # a game begins with up to so many frames of doing nothing
     fire: bool = True  # press FIRE once at a game's beginning, where the game knows it
     lives: bool = True  # a lost life ends the learner's episode; the game goes on
