@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -26,3 +28,13 @@ def rlcourse(
         return code, said.out, said.err
 
     return type_in
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> str:
+    """The strongest isolation; required in continuous integration, elsewhere skipped if it is missing."""
+    if shutil.which("bwrap") is None:
+        if os.environ.get("CI"):
+            pytest.fail("bubblewrap is required here; .ci/run installs it")
+        pytest.skip("no bubblewrap; Debian: apt-get install bubblewrap")
+    return "bubblewrap"

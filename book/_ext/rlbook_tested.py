@@ -18,6 +18,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from rlcourse import evidence
+from rlcourse.grading.master import read
 from rlcourse.mutants import mutants
 
 logger = logging.getLogger(__name__)
@@ -253,6 +254,31 @@ class VersionTable(LiveTable):
         return [table(("Package", "Version"), rows, "versions")]
 
 
+class LabTable(LiveTable):
+    """One row a lab of ``labs/``, in the order of the content: ``NAME: what a student can do afterwards``."""
+
+    has_content = True
+    titles = ("Lab", "Afterwards a student can", "Minutes", "Tasks", "Tests", "Noticed")
+
+    def rows(self) -> list[nodes.Node]:
+        folder = Path(self.config.rlbook_labs)
+        goals = dict(line.split(": ", 1) for line in self.content if ": " in line)
+        there = {path.parent.name for path in folder.glob("*/lab.py")}
+        if goals.keys() != there:
+            raise self.error(
+                f"lab-table: must name each lab of {folder.name}/ once; missing: "
+                f"{sorted(there - goals.keys())}; unknown: {sorted(goals.keys() - there)}; a line is  "
+                "NAME: what a student can do afterwards"
+            )
+        rows = []
+        for name, goal in goals.items():
+            lab = read(folder / name)
+            title = [nodes.Text(f"{lab.title} ("), code(name), nodes.Text(")")]
+            counts = (lab.minutes, len(lab.questions), len(lab.tests), len(lab.mutants))
+            rows.append((title, goal, *map(str, counts)))
+        return [table(self.titles, rows, "labs")]
+
+
 class ContractTable(LiveTable):
     """Each row can be pointed at: `contract-ID` is a label, and measured numbers lead there."""
 
@@ -326,6 +352,7 @@ def live_pages(
 def setup(app: Sphinx) -> None:
     tests = Path(__file__).resolve().parents[2] / "tests" / "book"
     app.add_config_value("rlbook_equation_tests", str(tests), "env")
+    app.add_config_value("rlbook_labs", str(tests.parents[1] / "labs"), "env")
     app.connect("doctree-read", say_tested)
     app.connect("env-check-consistency", find_orphan_tests)
     for name, directive in {
@@ -334,6 +361,7 @@ def setup(app: Sphinx) -> None:
         "mutant-table": MutantTable,
         "notebook-table": NotebookTable,
         "version-table": VersionTable,
+        "lab-table": LabTable,
     }.items():
         app.add_directive(name, directive)
     app.connect("env-get-outdated", live_pages)

@@ -21,6 +21,9 @@ from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
+from rlcourse.grading.master import read
+from rlcourse.grading.skeleton import skeleton
+
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 EQUATIONS = ROOT / "tests" / "book"
@@ -72,6 +75,7 @@ class Book:
                     "nb_execution_mode": "off",
                     "myst_enable_extensions": ["colon_fence", "dollarmath", "tasklist"],
                     "rlbook_equation_tests": str(self.folder / "test_equations.py"),
+                    "rlbook_labs": str(self.folder / "labs"),
                 },
             )
             app.build()
@@ -349,6 +353,31 @@ def test_a_newer_execution_makes_the_page_anew(
     monkeypatch.setattr(notebooks, "key_of", lambda docname: "fresher")
     execution("fresher")
     assert "executed with key fresher" in book.build().get_text()
+
+
+# --- the labs -------------------------------------------------------------------------------------
+
+
+def test_a_row_a_lab_with_what_its_master_says(book: Book) -> None:
+    for file, text in skeleton("queues").items():
+        (book.folder / "labs/queues").mkdir(parents=True, exist_ok=True)
+        (book.folder / "labs/queues" / file).write_text(text, "utf-8")
+    page = book.build(index="# One\n\n:::{lab-table}\nqueues: say how long one waits.\n:::\n")
+    lab = read(book.folder / "labs/queues")
+    row = [cell.get_text(strip=True) for cell in page.select(".rl-live-labs tbody td")]
+    assert row == [
+        f"{lab.title} (queues)", "say how long one waits.", str(lab.minutes),
+        str(len(lab.questions)), str(len(lab.tests)), str(len(lab.mutants)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["", "ques: a name that no lab has.", "queues"])
+def test_a_lab_that_is_not_listed_or_not_there_is_an_error(book: Book, content: str) -> None:
+    (book.folder / "labs/queues").mkdir(parents=True)
+    (book.folder / "labs/queues/lab.py").write_text(skeleton("queues")["lab.py"], "utf-8")
+    book.build(index=f"# One\n\n:::{{lab-table}}\n{content}\n:::\n")
+    assert "lab-table: must name each lab of labs/ once" in book.warnings
+    assert "queues" in book.warnings
 
 
 # --- the rest -------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,13 +16,3 @@ collect_ignore = ["tiny"]
 def tiny() -> Lab:
     """The lab of these tests."""
     return read(TINY)
-
-
-@pytest.fixture(scope="session")
-def bubblewrap() -> str:
-    """The strongest isolation; required in continuous integration, elsewhere skipped if it is missing."""
-    if shutil.which("bwrap") is None:
-        if os.environ.get("CI"):
-            pytest.fail("bubblewrap is required here; .ci/run installs it")
-        pytest.skip("no bubblewrap; Debian: apt-get install bubblewrap")
-    return "bubblewrap"

@@ -1,0 +1,74 @@
+"""The guide for instructors: its commands run, its targets exist, its weeks name every lab and chapter."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import notebooks
+import pytest
+
+from rlcourse.grading.master import read
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = (ROOT / "book/back/teaching.md").read_text("utf-8")
+COMMANDS = [
+    line
+    for block in re.findall(r"^```\n(.*?)^```$", GUIDE, re.M | re.S)
+    for line in block.splitlines()
+]
+WEEKS = GUIDE.split("## Fourteen weeks")[1].split("\n## ")[0]
+LABS = [path.parent.name for path in sorted(ROOT.glob("labs/*/lab.py"))]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, bubblewrap: str) -> Path:
+    """A folder in which every command was run as it is printed."""
+    folder = tmp_path_factory.mktemp("term")
+    shutil.copytree(ROOT / "labs/bandits", folder / "labs/bandits")
+    handed_in = folder / "submissions/bandits"
+    handed_in.mkdir(parents=True)
+    (handed_in / "ada.py").write_text("\n\n".join(read(ROOT / "labs/bandits").solution), "utf-8")
+    (handed_in / "ben.ipynb").write_text("hello", "utf-8")
+    assert COMMANDS
+    for line in COMMANDS:
+        program, *words = shlex.split(line)
+        assert program == "rlcourse", line
+        done = subprocess.run(
+            [Path(sys.executable).with_name(program), *words],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    return folder
+
+
+def test_the_commands_run_as_printed(made: Path) -> None:
+    rows = (made / "graded/bandits/scores.csv").read_text("utf-8").splitlines()[1:]
+    assert [row.split(",")[2] for row in rows] == ["14", "0"]
+
+
+def test_every_file_that_it_names_is_made(made: Path) -> None:
+    named = re.findall(r"`((?:term|graded)/[\w./-]+)`", GUIDE)
+    assert len(named) > 8
+    for name in named:
+        assert (made / name).exists(), name
+
+
+def test_its_targets_exist() -> None:
+    targets = re.findall(r"`make (\w+)`", GUIDE)
+    assert {"test", "labs", "slides", "publish"} <= set(targets)
+    known = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    assert not set(targets) - set(known)
+
+
+def test_every_lab_has_its_week() -> None:
+    assert sorted(set(re.findall(r"`([\w-]+)`", WEEKS.split("\n\n{doc}")[0])) & set(LABS)) == LABS
+
+
+def test_every_chapter_has_its_place() -> None:
+    placed = set(re.findall(r"\{doc\}`/(\S+?)`", WEEKS))
+    assert placed == set(notebooks.chapters())
