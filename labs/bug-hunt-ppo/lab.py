@@ -10,7 +10,7 @@
 # # Bug hunt B: PPO, and the clerk who quit
 #
 # A clerk sits at a desk. Every step of work pays 0.05, for as long as one likes, and the future
-# counts with γ = 0.95: the desk is worth $0.05 / 0.05 = 1$.
+# counts with γ = 0.95: whoever stays has $0.05 / (1 - 0.95) = 1$.
 # Two steps away is a door. Whoever walks out gets 0.6, once, and that is the end.
 #
 # So one stays. PPO, trained on this world, quits. In every run.
@@ -18,8 +18,7 @@
 # There is one more thing to know: the shift. Every ten steps somebody rings a bell and the record
 # begins anew, at the desk. The bell is a *time limit*. It is not the end of the world.
 #
-# The code is four functions. Five bugs are in them, all of them famous, and each has been in
-# published code.
+# The code is four functions. Five bugs are in them, and none of them raises an error.
 # Some you would see in a learning curve. Some you would *not*: the clerk would stay at the desk
 # with them, and you would ship it. That is why each part has a check of its own.
 #
@@ -867,9 +866,8 @@ from rlcourse.mdp import TabularMDP
 from rlcourse.plotting import COLOURS, new_figure, show_figure
 
 DISCOUNT = 0.95
-moves = np.zeros(
-    (3, 2, 3)
-)  # desk, corridor, outside; action 0 is to the desk, action 1 to the door
+# States: desk, corridor, outside. Actions: to the desk, to the door.
+moves = np.zeros((3, 2, 3))
 moves[:2, 0, 0] = moves[0, 1, 1] = moves[1, 1, 2] = moves[2, :, 2] = 1.0
 OFFICE = {
     "chances": moves,
@@ -922,8 +920,7 @@ print(
 # ## The hunt
 #
 # Go back to the four parts and mend them *in place*. There are five bugs; the checks tell you which
-# parts are ill, and not how many bugs are in one. A part whose check is content may be called by
-# one that is not.
+# parts are ill, and not how many bugs are in one.
 #
 # - One change at a time: the check, then the figure. Write down what *each* repair did to the
 #   figure, and to the three numbers. You will need it below.
@@ -964,13 +961,17 @@ print(
 # 1. *Boundaries* (`collect`): `following` where `reached` belongs; the value behind the bell is
 #    that of the next episode's first state. As long as bug 2 is in, nobody asks for it.
 # 2. *Time limits* (`gae`): the bell is taken for an end. The desk then has no more than ten steps
-#    to live, and the door looks better. This one shows.
+#    to live, and the door looks better. The figure shows it, once bug 4 is gone.
 # 3. *Clipping* (`policy_loss`): the minimum of two *losses*. The formula has the minimum of two
-#    gains; with the sign turned it is the maximum.
+#    gains; with the sign turned it is the maximum. As long as bug 5 is in, the ratio is one and
+#    nothing is clipped, rightly or wrongly.
 # 4. *Detaching* (`update`): the advantages hang on the critic, so the policy's loss pulls at it.
-#    `retain_graph=True` stands in the code because somebody silenced the error that said so. This
-#    one shows, most of all in what the critic says.
-# 5. *Old policy* (`update`): recomputed for each minibatch. The ratio is always one.
+#    `retain_graph=True` stands in the code because somebody silenced the error that said so. The
+#    figure shows it, and the critic most of all: it says less than nothing of a desk that pays.
+# 5. *Old policy* (`update`): recomputed for each minibatch. The ratio is always one. Only the
+#    largest ratio shows it, and not in every run.
+#
+# With 2 and 4 mended the clerk stays, and three bugs are left.
 #
 # **What goes wrong.** *Time limits*: the mask of the sum is taken away as well. *Clipping*: the sign
 # is turned and `min` stays: that is right, and so is `max` without. *Detaching*: the advantages
