@@ -859,62 +859,64 @@ def update(logits, values, batch, order, clip, gamma, lam, rate):
 # the policy: the largest ratio of a new probability to an old one, with a clip of 0.2.
 
 # %% tags=["trial"] q="update"
-from IPython.display import display
+if written(collect, gae, policy_loss, update):
+    from IPython.display import display
 
-from rlcourse.algorithms.dynamic_programming import evaluate
-from rlcourse.mdp import TabularMDP
-from rlcourse.plotting import COLOURS, new_figure, show_figure
+    from rlcourse.algorithms.dynamic_programming import evaluate
+    from rlcourse.mdp import TabularMDP
+    from rlcourse.plotting import COLOURS, new_figure, show_figure
 
-DISCOUNT = 0.95
-# States: desk, corridor, outside. Actions: to the desk, to the door.
-moves = np.zeros((3, 2, 3))
-moves[:2, 0, 0] = moves[0, 1, 1] = moves[1, 1, 2] = moves[2, :, 2] = 1.0
-OFFICE = {
-    "chances": moves,
-    "pays": np.array([0.05, 0.0, 0.6]),
-    "end": np.array([False, False, True]),
-    "first": 0,
-    "limit": 10,
-}
-model = TabularMDP(
-    moves, np.where(OFFICE["end"][:, None], 0.0, moves @ OFFICE["pays"]), OFFICE["end"]
-)
+    DISCOUNT = 0.95
+    # States: desk, corridor, outside. Actions: to the desk, to the door.
+    moves = np.zeros((3, 2, 3))
+    moves[:2, 0, 0] = moves[0, 1, 1] = moves[1, 1, 2] = moves[2, :, 2] = 1.0
+    OFFICE = {
+        "chances": moves,
+        "pays": np.array([0.05, 0.0, 0.6]),
+        "end": np.array([False, False, True]),
+        "first": 0,
+        "limit": 10,
+    }
+    model = TabularMDP(
+        moves, np.where(OFFICE["end"][:, None], 0.0, moves @ OFFICE["pays"]), OFFICE["end"]
+    )
 
+    def clerk(seed, batches=25, rows=32, walkers=4, passes=8, size=64, clip=0.2, rate=1.0):
+        """After each batch: worth of the desk by the model, by the critic, and the largest ratio."""
+        rng, log = np.random.default_rng(seed), []
+        logits = torch.zeros((3, 2), dtype=torch.float64)
+        values = torch.zeros(3, dtype=torch.float64)
+        state, age = np.zeros(walkers, int), np.zeros(walkers, int)
+        for _ in range(batches):
+            pi = torch.softmax(logits, dim=1).numpy()
+            batch, state, age = collect(
+                OFFICE, logits.numpy(), state, age, rng.random((rows, 2, walkers))
+            )
+            order = [rng.permutation(rows * walkers).reshape(-1, size) for _ in range(passes)]
+            order = torch.tensor(np.concatenate(order))
+            logits, values = update(logits, values, batch, order, clip, DISCOUNT, 0.9, rate)
+            new = torch.softmax(logits, dim=1).numpy()
+            ratio = (new / pi)[batch["state"].numpy(), batch["action"].numpy()].max()
+            log.append((evaluate(model, new, DISCOUNT)[0], float(values[0]), ratio))
+        return np.array(log)
 
-def clerk(seed, batches=25, rows=32, walkers=4, passes=8, size=64, clip=0.2, rate=1.0):
-    """After each batch: worth of the desk by the model, by the critic, and the largest ratio."""
-    rng, log = np.random.default_rng(seed), []
-    logits, values = torch.zeros((3, 2), dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
-    state, age = np.zeros(walkers, int), np.zeros(walkers, int)
-    for _ in range(batches):
-        pi = torch.softmax(logits, dim=1).numpy()
-        batch, state, age = collect(
-            OFFICE, logits.numpy(), state, age, rng.random((rows, 2, walkers))
-        )
-        order = [rng.permutation(rows * walkers).reshape(-1, size) for _ in range(passes)]
-        order = torch.tensor(np.concatenate(order))
-        logits, values = update(logits, values, batch, order, clip, DISCOUNT, 0.9, rate)
-        new = torch.softmax(logits, dim=1).numpy()
-        ratio = (new / pi)[batch["state"].numpy(), batch["action"].numpy()].max()
-        log.append((evaluate(model, new, DISCOUNT)[0], float(values[0]), ratio))
-    return np.array(log)
-
-
-logs = np.array([clerk(seed) for seed in range(3)])
-fig, axes = new_figure(height=3.0)
-axes.plot(np.arange(1, 26), logs[:, :, 0].T, color=COLOURS[0], linewidth=1.2)
-for worth, name in ((1.0, "stay"), (0.57, "walk out")):
-    axes.axhline(worth, linestyle="--", linewidth=1.2, color="gray")
-    axes.annotate(name, (1, worth + 0.02), fontsize=9)
-axes.set(xlabel="batches", ylabel="worth of the desk, exact", ylim=(0.4, 1.1))
-ends = ", ".join(f"{x:.2f}" for x in logs[:, -1, 0])
-display(show_figure(fig, alt=f"Worth of the desk against batches, three runs; at the end {ends}."))
-print(f"the desk is worth, by the model: {ends}")
-print("              and by the critic:", ", ".join(f"{x:.2f}" for x in logs[:, -1, 1]))
-print(
-    "largest ratio after one batch, of all batches:",
-    ", ".join(f"{x:.2f}" for x in logs[:, :, 2].max(axis=1)),
-)
+    logs = np.array([clerk(seed) for seed in range(3)])
+    fig, axes = new_figure(height=3.0)
+    axes.plot(np.arange(1, 26), logs[:, :, 0].T, color=COLOURS[0], linewidth=1.2)
+    for worth, name in ((1.0, "stay"), (0.57, "walk out")):
+        axes.axhline(worth, linestyle="--", linewidth=1.2, color="gray")
+        axes.annotate(name, (1, worth + 0.02), fontsize=9)
+    axes.set(xlabel="batches", ylabel="worth of the desk, exact", ylim=(0.4, 1.1))
+    ends = ", ".join(f"{x:.2f}" for x in logs[:, -1, 0])
+    display(
+        show_figure(fig, alt=f"Worth of the desk against batches, three runs; at the end {ends}.")
+    )
+    print(f"the desk is worth, by the model: {ends}")
+    print("              and by the critic:", ", ".join(f"{x:.2f}" for x in logs[:, -1, 1]))
+    print(
+        "largest ratio after one batch, of all batches:",
+        ", ".join(f"{x:.2f}" for x in logs[:, :, 2].max(axis=1)),
+    )
 
 # %% [markdown]
 # ## The hunt
