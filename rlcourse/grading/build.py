@@ -18,7 +18,15 @@ from typing import Any
 import rlcourse
 from rlcourse.errors import CourseError
 from rlcourse.files import replace_file
-from rlcourse.grading.master import BEGIN, END, Cell, Lab, Test
+from rlcourse.grading.master import (
+    BEGIN,
+    BEGIN_STUDENT,
+    END,
+    END_STUDENT,
+    Lab,
+    Test,
+    uncommented,
+)
 
 __all__ = ["autograder", "build", "bundle", "public", "public_file", "student_notebook"]
 
@@ -251,8 +259,12 @@ def nbgrader_source(lab: Lab, secret: int) -> bytes:
     for number, cell in enumerate(lab.cells):
         name = f"cell-{number}"
         if cell.kind == "task":
-            source = _marked(cell, "### BEGIN SOLUTION", "### END SOLUTION")
-            parts.append(("code", source, meta(next(tasks).names[0], solution=True)))
+            task = next(tasks)
+            if task.hunt:  # an ordinary cell: nbgrader would empty a solution's that has no marks
+                parts.append(("code", task.stub, {}))
+            else:
+                source = cell.source.replace(BEGIN, f"##{BEGIN}").replace(END, f"##{END}")
+                parts.append(("code", source, meta(task.names[0], solution=True)))
         elif cell.kind == "test":
             test = next(tests)
             source = "import numpy as np\n" + _in_kernel(lab, test, secret)
@@ -278,7 +290,7 @@ def otter_source(lab: Lab, secret: int) -> bytes:
             if first:
                 parts.append(("raw", f"# BEGIN QUESTION\nname: {cell.q}", {}))
                 parts.append(("raw", "# BEGIN SOLUTION", {}))
-            parts.append(("code", _marked(cell, BEGIN, END), {}))
+            parts.append(("code", _prompted(cell.source), {}))
             if first:
                 parts.append(("raw", "# END SOLUTION", {}))
                 parts.append(("raw", "# BEGIN TESTS", {}))
@@ -295,8 +307,24 @@ def otter_source(lab: Lab, secret: int) -> bytes:
     return _notebook(lab, parts)
 
 
-def _marked(cell: Cell, begin: str, end: str) -> str:
-    return cell.source.replace(BEGIN, begin).replace(END, end)
+def _prompted(source: str) -> str:
+    """A task as otter marks it: code to be repaired stands in a text, which the student's edition unpacks."""
+    lines: list[str] = []
+    inside = False
+    for line in source.split("\n"):
+        if line.strip() == BEGIN:
+            begin = len(lines)
+        if line.strip() == BEGIN_STUDENT:
+            inside = True
+            lines[begin] += " NO PROMPT"
+            line = line.replace(BEGIN_STUDENT, '""" # BEGIN PROMPT')
+        elif line.strip() == END_STUDENT:
+            inside = False
+            line = line.replace(END_STUDENT, '"""; # END PROMPT')
+        elif inside:
+            line = uncommented(line) or ""
+        lines.append(line)
+    return "\n".join(lines)
 
 
 # --- Gradescope -----------------------------------------------------------------------------------

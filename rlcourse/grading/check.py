@@ -27,7 +27,7 @@ from rlcourse.grading.master import HIDDEN_POINTS, PUBLIC_POINTS, Lab
 from rlcourse.grading.sandbox import Sandbox
 from rlcourse.grading.score import given, here, judge, sandboxed
 from rlcourse.grading.testing import FailedTestError, Here
-from rlcourse.grading.worker import Student
+from rlcourse.grading.worker import Student, unwritten
 
 __all__ = ["REPEATS", "leaks", "prove", "prove_here", "prove_through"]
 
@@ -178,12 +178,13 @@ def _artefacts(lab: Lab) -> Iterator[str]:
         for path in sorted((one / "student").iterdir()):
             for leak in leaks(lab, path.read_text("utf-8")):
                 yield f"student/{path.name} holds {leak}"
+        hunted = {task.q for task in lab.tasks if not unwritten(task.stub)}
         for kind in ("solution", "student", "instructor"):
             code, said = run_notebook(one / kind / f"{lab.name}.ipynb", one / "student")
             if code:
                 yield f"the {kind} notebook does not run: {said.strip().splitlines()[-1]}"
             for q in () if code or kind == "instructor" else lab.questions:
-                wanted = "not written yet" if kind == "student" else "✓"
+                wanted = "✓" if kind == "solution" else "✗" if q in hunted else "not written yet"
                 lines = [line for line in said.splitlines() if f"labs/{lab.name}/{q}:" in line]
                 if not lines or any(wanted not in line for line in lines):
                     yield f"the {kind} notebook says of {q}: {lines or 'nothing'}, not {wanted!r}"
@@ -214,7 +215,7 @@ def leaks(lab: Lab, text: str) -> Iterator[str]:
             for line in test.source.splitlines():
                 if len(line.strip()) > 12 and line.strip() in held - shown:
                     yield f"a line of {test.name}: {line.strip()}"
-    for mark in ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS"):
+    for mark in ("BEGIN SOLUTION", "END SOLUTION", "BEGIN STUDENT", "END STUDENT", "HIDDEN TESTS"):
         if mark in text:
             yield f"a mark of the master: {mark}"
 

@@ -21,6 +21,7 @@ from rlcourse.grading.check import prove_through
 from rlcourse.grading.master import Lab, parse
 from rlcourse.grading.sandbox import Limits, Sandbox, Session
 from rlcourse.grading.score import Outcome, earned, score
+from rlcourse.grading.similarity import lines_changed
 
 __all__ = [
     "Graded",
@@ -61,6 +62,7 @@ class Graded:
     outcomes: tuple[Outcome, ...]
     notes: tuple[str, ...]
     unwritten: tuple[str, ...]
+    changed: int | None  # lines of the code handed out, if there was any
     error: str
     seconds: float
     isolation: str
@@ -175,9 +177,12 @@ def grade_one(
     outcomes: tuple[Outcome, ...] = ()
     notes: list[str] = []
     stubs: list[str] = []
+    changed: int | None = None
     error = ""
     try:
         cells = read_cells(submission.path)
+        if lab.hunted:
+            changed = lines_changed(lab.hunted, cells)
         with Session(sandbox, lab.given, cells) as session:
             outcomes = tuple(score(lab, session, secret))
             notes, stubs = session.notes, session.unwritten
@@ -191,7 +196,7 @@ def grade_one(
     return Graded(
         submission.name, submission.student, submission.canvas_id, submission.moodle_id,
         earned(outcomes), lab.points, outcomes, tuple(notes),
-        tuple(name for name in stubs if name in lab.owner), error,
+        tuple(name for name in stubs if name in lab.owner), changed, error,
         round(time.monotonic() - start, 2), sandbox.isolation, key,
     )  # fmt: skip
 
@@ -328,5 +333,5 @@ def _lost(lab: Lab, submission: Submission, isolation: str, key: str) -> Graded:
     )
     return Graded(
         submission.name, submission.student, submission.canvas_id, submission.moodle_id,
-        0, lab.points, outcomes, (), (), error, 0.0, isolation, key,
+        0, lab.points, outcomes, (), (), None, error, 0.0, isolation, key,
     )  # fmt: skip

@@ -2,6 +2,10 @@
 
 The file is a notebook as text (jupytext's percent format): a header, then cells that begin with ``# %%``. What
 a cell is for stands on that line: ``# %% tags=["test"] q="mean" points=2 hidden=true``.
+
+A student finds ``...`` where a task cell has its answer, between ``# BEGIN SOLUTION`` and ``# END SOLUTION``.
+In a bug hunt they find code that runs and is wrong: right behind ``# END SOLUTION`` it stands as comments,
+between ``# BEGIN STUDENT`` and ``# END STUDENT``.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from rlcourse.errors import CourseError, InvalidArgumentError
 __all__ = ["Cell", "Lab", "MasterError", "Mutant", "Task", "Test", "parse", "read"]
 
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
+BEGIN_STUDENT, END_STUDENT = "# BEGIN STUDENT", "# END STUDENT"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 HEADER: dict[str, type] = {
     "lab": str,
@@ -65,6 +70,7 @@ class Task:
     solution: str
     stub: str
     answer: tuple[str, ...]  # the lines between the markers
+    hunt: bool  # whether the stub is code that runs and is wrong, and not ``...``
 
 
 @dataclass(frozen=True)
@@ -141,6 +147,11 @@ class Lab:
     def stub(self) -> tuple[str, ...]:
         """A submission in which nothing has been written."""
         return tuple(task.stub for task in self.tasks)
+
+    @cached_property
+    def hunted(self) -> tuple[str, ...]:
+        """The cells of the stub that hold code to be repaired; none but in a bug hunt."""
+        return tuple(task.stub for task in self.tasks if task.hunt)
 
     @property
     def points(self) -> int:
@@ -326,35 +337,65 @@ def _task(cell: Cell, wrong: Any) -> Task:
     nodes = _definitions(cell, wrong)
     names = tuple(node.name for node in nodes)
     classes = tuple(node.name for node in nodes if isinstance(node, ast.ClassDef))
-    stub: list[str] = []
+    stub: list[tuple[int, str]] = []  # each with the line of the master that it stands in
     answer: list[str] = []
-    inside = False
-    for offset, line in enumerate(cell.source.split("\n"), 1):
+    solution: list[str] = []
+    inside = before = ""
+    hunt = False
+    for number, line in enumerate(cell.source.split("\n"), cell.line + 1):
         mark = line.strip()
-        if mark == BEGIN:
+        if mark in (BEGIN, BEGIN_STUDENT):
             if inside:
-                raise wrong(cell.line + offset, f"{BEGIN} twice without {END}")
-            inside = True
-            stub.append(line[: len(line) - len(line.lstrip())] + "...")
-        elif mark == END:
-            if not inside:
-                raise wrong(cell.line + offset, f"{END} without {BEGIN}")
-            inside = False
-        elif inside:
-            answer.append(line)
+                raise wrong(number, f"{mark}: first {inside.replace('BEGIN', 'END')}")
+            if mark == BEGIN:
+                stub.append((number, line.replace(BEGIN, "...")))
+            elif before != END:
+                raise wrong(number, f"{mark} must stand right behind {END}")
+            else:
+                stub.pop()  # the ... of the answer above
+                hunt = True
+            inside = mark
+        elif mark in (END, END_STUDENT):
+            if inside != mark.replace("END", "BEGIN"):
+                raise wrong(number, f"{mark} without {mark.replace('END', 'BEGIN')}")
+            if before == BEGIN_STUDENT:
+                raise wrong(number, f"no code to hand out between {before} and {mark}")
+            inside = ""
+        elif inside == BEGIN_STUDENT:
+            code = uncommented(line)
+            if code is None:
+                raise wrong(number, f"between {inside} and {END_STUDENT} stand only comments like  "
+                                    f'# x = 1  and no """')  # fmt: skip
+            stub.append((number, code))
         else:
-            stub.append(line)
+            solution.append(line)
+            if inside:
+                answer.append(line)
+            else:
+                stub.append((number, line))
+        before = mark
+    if inside == BEGIN_STUDENT:
+        raise wrong(cell.line, f"{inside} without {END_STUDENT}")
     if inside or not answer:
         raise wrong(cell.line, f"a task cell has its answer between {BEGIN} and {END}")
-    text = "\n".join(stub)
+    text = "\n".join(line for _, line in stub)
     try:
         ast.parse(text)
     except SyntaxError as error:
-        raise wrong(
-            cell.line + (error.lineno or 1), "without its answer this is not Python"
-        ) from None
-    whole = "\n".join(x for x in cell.source.split("\n") if x.strip() not in (BEGIN, END))
-    return Task(cell.q, names, classes, whole, text, tuple(answer))
+        what = "as it is handed out" if hunt else "without its answer"
+        number = stub[min(error.lineno or 1, len(stub)) - 1][0]
+        raise wrong(number, f"{what} this is not Python") from None
+    return Task(cell.q, names, classes, "\n".join(solution), text, tuple(answer), hunt)
+
+
+def uncommented(line: str) -> str | None:
+    """The code in a comment; None if it is none, or cannot stand in a text, as otter's edition needs it.
+
+    >>> uncommented("    # if x:"), uncommented("    #     y = 1"), uncommented("    y = 1")
+    ('    if x:', '        y = 1', None)
+    """
+    match = re.fullmatch(r"(\s*)#(?: (.*))?", line)
+    return (match[1] + (match[2] or "")).rstrip() if match and '"""' not in line else None
 
 
 def _test(cell: Cell, owner: dict[str, str], wrong: Any) -> Test:

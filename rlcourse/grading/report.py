@@ -86,6 +86,7 @@ def _scores(lab: Lab, graded: Sequence[Graded]) -> Iterator[Sequence[Any]]:
         "points",
         "of",
         *lab.questions,
+        *(["lines changed"] if lab.hunted else []),
         "could not be graded",
         "seconds",
     ]
@@ -93,7 +94,9 @@ def _scores(lab: Lab, graded: Sequence[Graded]) -> Iterator[Sequence[Any]]:
         by_question = [
             sum(o.points for o in row.outcomes if o.q == q and o.passed) for q in lab.questions
         ]
-        yield [row.name, row.student, row.points, row.most, *by_question, row.error, row.seconds]
+        changed = [row.changed] if lab.hunted else []
+        yield [row.name, row.student, row.points, row.most, *by_question, *changed,
+               row.error, row.seconds]  # fmt: skip
 
 
 def _best(graded: Sequence[Graded], key: str) -> list[Graded]:
@@ -137,7 +140,7 @@ def gradescope(row: Graded) -> dict[str, Any]:
         }
         for outcome in row.outcomes
     ]
-    said = "\n".join([*([row.error] if row.error else []), *row.notes])
+    said = "\n".join([*([row.error] if row.error else []), *_changed(row), *row.notes])
     return {"output": said, "output_format": "text", "tests": tests}
 
 
@@ -153,7 +156,11 @@ def _remarks(row: Graded) -> list[str]:
     found = [f"Could not be graded: {row.error}."] if row.error else []
     if row.unwritten:
         found.append(f"Not written yet: {', '.join(row.unwritten)}.")
-    return [*found, *row.notes]
+    return [*found, *_changed(row), *row.notes]
+
+
+def _changed(row: Graded) -> list[str]:
+    return [] if row.changed is None else [f"Lines of the handed-out code changed: {row.changed}."]
 
 
 def _why(outcome: Outcome, row: Graded) -> str:
