@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -128,7 +129,9 @@ def check(name: str, *answers: Any) -> None:
     … loop/return: not written yet
     """
     passed, message = verdict(name, *answers)
-    print(f"{ {True: '✓', False: '✗', None: '…'}[passed] } {name}: {message}")
+    said = f"{ {True: '✓', False: '✗', None: '…'}[passed] } {name}: {message}"
+    for line in said.splitlines():  # a notebook breaks long lines anywhere
+        print(textwrap.fill(line, 88, subsequent_indent="  ", break_on_hyphens=False))
     if passed and name not in _solved:
         _solved.append(name)
         _write()
