@@ -1,4 +1,4 @@
-"""Evidence over a Ray cluster: a real one on this machine, with two workers, of which one is killed."""
+"""Evidence and grading over a Ray cluster: a real one on this machine, of whose two workers one is killed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rlcourse.cluster import spread
 from rlcourse.errors import CourseError
 from rlcourse.evidence import run
+from rlcourse.grading import grade
+from rlcourse.grading.grade import collect, grade_all
+from rlcourse.grading.master import read
 
 ray = pytest.importorskip("ray")
 
@@ -92,3 +97,31 @@ def test_a_cluster_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(CourseError, match=r"cluster = '127.0.0.1:1'"):
         run("walk", cluster="127.0.0.1:1", progress=False)
     assert not (tmp_path / "results/walk.json").exists()
+
+
+TINY = Path(__file__).parent / "labs/tiny"
+
+
+def test_submissions_graded_there_are_graded_as_here(
+    cluster: Path, tmp_path: Path, bubblewrap: str
+) -> None:
+    lab, handed_in = read(TINY), tmp_path / "handed-in"
+    handed_in.mkdir()
+    for name, cells in {"ada": lab.solution, "ben": lab.stub, "cleo": ("def (:",)}.items():
+        (handed_in / f"{name}.py").write_text("\n\n".join(cells), "utf-8")
+    (handed_in / "dan.ipynb").write_bytes(b"x" * (grade.LARGEST + 1 << 20))
+    given = collect(handed_in)
+    there = grade_all(lab, given, tmp_path / "there", isolation=bubblewrap, cluster="local")
+    here = grade_all(lab, given, tmp_path / "here", isolation=bubblewrap)
+    assert [row.points for row in there] == [lab.points, 0, 0, 0]
+    assert "more than" in there[3].error
+    assert [replace(row, seconds=0) for row in there] == [replace(row, seconds=0) for row in here]
+
+
+def test_a_machine_that_cannot_lock_code_in_grades_nobody(cluster: Path, tmp_path: Path) -> None:
+    lab = read(TINY)
+    (tmp_path / "ada.py").write_text("\n\n".join(lab.solution), "utf-8")
+    given, elsewhere = collect(tmp_path), "nowhere"
+    task = ((lab.text, 0, elsewhere, grade.Limits()), given[0], b"", "")
+    with pytest.raises(CourseError, match="isolation = 'nowhere'"):
+        list(spread(grade._grade_there, [task], "local"))

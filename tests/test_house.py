@@ -20,7 +20,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the ground up: a module imports only from its own floor or from below. `mutants` reads the other
 # files as text and imports nothing but `errors`.
 FLOORS = (
-    ("errors", "files", "mutants"),
+    ("errors", "files", "mutants", "cluster"),
     ("seeding", "schedules", "statistics"),
     ("mdp",),
     ("envs",),

@@ -15,10 +15,9 @@ import importlib.metadata
 import json
 import os
 import platform
-import socket
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -32,6 +31,7 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 import rlcourse
+from rlcourse.cluster import spread
 from rlcourse.errors import (
     CorruptEvidenceError,
     CourseError,
@@ -305,7 +305,8 @@ def run(name: str, *, jobs: int = 1, cluster: str | None = None, progress: bool 
         workers = Parallel(n_jobs=jobs, return_as="generator_unordered")
         rows = workers(delayed(_measure)(contract, seed) for seed in todo)
     else:
-        rows = _on_cluster(contract, todo, cluster)
+        seeds = [(contract, seed) for seed in todo]
+        rows = spread(_measure, seeds, cluster, variables=("RLCOURSE_EVIDENCE",))
     with (
         tqdm(total=contract.seeds, initial=len(finished), desc=name, disable=not progress) as bar,
         partial.open("a", encoding="utf-8") as lines,
@@ -353,31 +354,6 @@ def _measure(contract: Contract, seed: int) -> dict[str, Any]:
     score, extra = measure(contract.config, seed, **contract.options)
     seconds = time.perf_counter() - start
     return {"seed": seed, "score": score, "extra": extra, "seconds": seconds}
-
-
-def _on_cluster(contract: Contract, seeds: list[int], address: str) -> Iterator[dict[str, Any]]:
-    """Rows of a contract's seeds from a Ray cluster, in the order in which they are done."""
-    try:
-        import ray
-    except ImportError as error:
-        raise CourseError(
-            'cluster: needs Ray; install it with pip install "rlcourse[cluster]"'
-        ) from error
-    here = {name: os.environ[name] for name in ("RLCOURSE_EVIDENCE",) if name in os.environ}
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        if host:  # Ray itself would wait for minutes, and then end the process
-            socket.create_connection((host, int(port)), timeout=10).close()
-        if not ray.is_initialized():
-            ray.init(address, runtime_env={"env_vars": here}, log_to_driver=False)
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CourseError(f"cluster = {address!r}: cannot be reached ({reason})") from error
-    measure = ray.remote(num_cpus=1, max_retries=3)(_measure)
-    open_ = [measure.remote(contract, seed) for seed in seeds]
-    while open_:
-        done, open_ = ray.wait(open_)
-        yield ray.get(done[0])
 
 
 def _finished(path: Path) -> dict[int, dict[str, Any]]:

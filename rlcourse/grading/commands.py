@@ -100,6 +100,7 @@ def grade(
     submissions: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="SUBMISSIONS")]],
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("graded"),
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 1,
+    cluster: str | None = None,
     secret: int | None = None,
     isolation: str = "bubblewrap",
     seconds: float = 10.0,
@@ -112,6 +113,7 @@ def grade(
         submissions: what the students have handed in, as Canvas or Moodle pack it, or any files.
         out: a folder for results, tables, feedback and the class report.
         jobs: submissions at a time.
+        cluster: a Ray cluster's address to grade on instead, or local for one on this machine.
         secret: a number that deals other hidden cases; by default the master's own.
         isolation: bubblewrap; or weaker, where there is none: user (as root, another user) or limits.
         seconds: of processor time for one test.
@@ -138,6 +140,7 @@ def grade(
             isolation=isolation,
             limits=limits,
             jobs=jobs,
+            cluster=cluster,
             hide=(lab, submissions),
             on_graded=on_graded,
         )

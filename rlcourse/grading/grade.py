@@ -6,15 +6,17 @@ import hashlib
 import json
 import re
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+from rlcourse.cluster import spread
 from rlcourse.errors import CourseError, InvalidArgumentError
 from rlcourse.files import replace_file
 from rlcourse.grading.check import prove_through
@@ -210,6 +212,7 @@ def grade_all(
     isolation: str = "bubblewrap",
     limits: Limits = Limits(),  # noqa: B008
     jobs: int = 1,
+    cluster: str | None = None,
     hide: Sequence[Path] = (),
     on_graded: Callable[[Graded], None] | None = None,
 ) -> list[Graded]:
@@ -217,6 +220,7 @@ def grade_all(
 
     Nothing in ``hide`` may be readable for student code. A result counts
     as long as file, lab, secret, limits and isolation are those that it was made with.
+    With the address of a Ray cluster (or ``local``) its cores grade; each first proves its own sandbox.
 
     Raises:
         CourseError: the grader does not pass its own test; nobody is graded.
@@ -238,7 +242,12 @@ def grade_all(
         with Sandbox(isolation, limits) as sandbox:
             require_hidden(sandbox, *hide)
             prove_grader(lab, sandbox, secret)
-        with closing(_spread(lab, left, keys, secret, isolation, limits, jobs)) as stream:
+        given = (lab.text, secret, isolation, limits)
+        if cluster is None:
+            rows = _spread(lab, given, left, keys, jobs)
+        else:
+            rows = _on_cluster(lab, given, left, keys, cluster)
+        with closing(rows) as stream:
             for graded in stream:
                 with replace_file(folder / f"{graded.name}.json") as file:
                     file.write(json.dumps(asdict(graded), indent=1).encode())
@@ -270,6 +279,8 @@ def _stored(path: Path, key: str) -> Graded | None:
         return None
 
 
+Given = tuple[str, int, str, Limits]  # a lab's text, a secret, an isolation, limits
+
 _here: tuple[Lab, Sandbox, int] | None = None  # of one process of the pool
 
 
@@ -285,17 +296,47 @@ def _grade(submission: Submission, key: str) -> Graded:
     return grade_one(lab, sandbox, submission, secret, key)
 
 
+def _on_cluster(
+    lab: Lab, given: Given, left: Sequence[Submission], keys: dict[str, str], address: str
+) -> Generator[Graded, None, None]:
+    """Over other machines, which have the package and bubblewrap, and are sent the files."""
+    tasks = []
+    for submission in left:
+        try:
+            with submission.path.open("rb") as file:
+                content = file.read((LARGEST << 20) + 1)  # enough to be too much
+        except OSError:
+            content = b""
+        tasks.append((given, submission, content, keys[submission.name]))
+
+    def lost(given: Given, submission: Submission, content: bytes, key: str) -> Graded:
+        return _lost(lab, submission, given[2], key)
+
+    yield from spread(_grade_there, tasks, address, lost=lost)
+
+
+_there: tuple[Given, tuple[Lab, Sandbox, int]] | None = None  # of one process of a cluster
+
+
+def _grade_there(given: Given, submission: Submission, content: bytes, key: str) -> Graded:
+    """One submission on a machine of a cluster, whose sandbox is proven before its first."""
+    global _there
+    if _there is None or _there[0] != given:
+        text, secret, isolation, limits = given
+        lab, sandbox = parse(text), Sandbox(isolation, limits)
+        prove_grader(lab, sandbox, secret)
+        _there = given, (lab, sandbox, secret)
+    lab, sandbox, secret = _there[1]
+    with tempfile.TemporaryDirectory() as folder:  # only its owner may enter
+        path = Path(folder) / f"submission{submission.path.suffix}"
+        path.write_bytes(content)
+        return grade_one(lab, sandbox, replace(submission, path=path), secret, key)
+
+
 def _spread(
-    lab: Lab,
-    left: Sequence[Submission],
-    keys: dict[str, str],
-    secret: int,
-    isolation: str,
-    limits: Limits,
-    jobs: int,
+    lab: Lab, given: Given, left: Sequence[Submission], keys: dict[str, str], jobs: int
 ) -> Generator[Graded, None, None]:
     """Over processes of our own. Should one of them be killed, its submission is tried again alone."""
-    given = (lab.text, secret, isolation, limits)
     waiting = list(left)
     broken: list[Submission] = []
     while waiting or broken:
@@ -318,7 +359,7 @@ def _spread(
                             yield task.result()
                         except BrokenProcessPool:
                             if alone:
-                                yield _lost(lab, submission, isolation, keys[submission.name])
+                                yield _lost(lab, submission, given[2], keys[submission.name])
                             else:
                                 broken.append(submission)
             finally:  # after Ctrl-C only those under way are waited for
