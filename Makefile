@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 export OMP_NUM_THREADS = 1
 export PYTHONWARNINGS = ignore::ResourceWarning
 
-.PHONY: help book serve test lint pair notebooks site labs evidence bench lock publish clean setup
+.PHONY: help book serve test lint pair notebooks site labs slides evidence bench lock publish clean setup
 .NOTPARALLEL:
 
 help: ## this list
@@ -38,6 +38,9 @@ ifneq ($(MASTERS),)
 else
 	@echo "labs: none in labs/; begin one with  $(VENV)/bin/rlcourse lab new NAME"
 endif
+
+slides: book ## lecture slides, a deck a chapter, in _build/html/slides
+	@$(PY) tools/slides.py
 
 evidence: setup ## measure every contract whose result is missing or stale
 	@$(VENV)/bin/rlcourse evidence run --all
