@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +31,10 @@ from rlcourse.grading.master import (
 
 __all__ = ["autograder", "build", "bundle", "public", "public_file", "student_notebook"]
 
+BY_HAND = {
+    "markdown": 4,
+    "code": 2,
+}  # points of the written answer and of the figure, in every rubric
 Parts = list[tuple[str, str, dict[str, Any]]]  # kind of cell, source, metadata
 
 
@@ -115,10 +120,9 @@ def _names(lab: Lab, q: str) -> list[str]:
 
 def _setup(lab: Lab) -> str:
     """The first code cell: how the package gets there, and what the notebook uses of it."""
-    wanted = f"[{lab.extras}]" if lab.extras else ""
-    found = _address()
-    if found is None:
-        install = f'-e ".{wanted}"' if wanted else "-e ."
+    package = _package_address(lab)
+    if package is None:
+        install = f'-e ".[{lab.extras}]"' if lab.extras else "-e ."
         get = (
             "# This notebook needs the course's package; from a checkout of the course, install it with\n"
             f"#     pip install {install}\n"
@@ -128,9 +132,16 @@ def _setup(lab: Lab) -> str:
             "# On Colab this installs the course's package; where it is installed, it does nothing.\n"
             "import importlib.util\n\n"
             'if importlib.util.find_spec("rlcourse") is None:\n'
-            f'    %pip install --quiet "rlcourse{wanted} @ git+{found[0]}@{found[1]}"\n\n'
+            f'    %pip install --quiet "{package}"\n\n'
         )
     return f"{get}from rlcourse.labs import check, written"
+
+
+def _package_address(lab: Lab) -> str | None:
+    """What pip installs for a lab, if the course is published."""
+    found = _address()
+    wanted = f"[{lab.extras}]" if lab.extras else ""
+    return f"rlcourse{wanted} @ git+{found[0]}@{found[1]}" if found else None
 
 
 def _address() -> tuple[str, str] | None:
@@ -247,7 +258,11 @@ def _in_kernel(lab: Lab, test: Test, secret: int) -> str:
 
 
 def nbgrader_source(lab: Lab, secret: int) -> bytes:
-    """A source notebook for nbgrader, which makes the student's version of it."""
+    """A source notebook for nbgrader, which makes the student's version of it.
+
+    Students see the name of every cell, so a hidden test goes by the number that it has in its question. The
+    cells of the part that is marked by hand are open; a locked one would be put back when it is graded.
+    """
 
     def meta(name: str, **flags: Any) -> dict[str, Any]:
         plain = {"grade": False, "locked": False, "solution": False, "task": False}
@@ -256,6 +271,8 @@ def nbgrader_source(lab: Lab, secret: int) -> bytes:
     parts: Parts = [("code", _setup(lab), meta("setup", locked=True))]
     tasks = iter(lab.tasks)
     tests = iter(lab.tests)
+    by_hand = _by_hand(lab)
+    hidden: Counter[str] = Counter()
     for number, cell in enumerate(lab.cells):
         name = f"cell-{number}"
         if cell.kind == "task":
@@ -268,20 +285,45 @@ def nbgrader_source(lab: Lab, secret: int) -> bytes:
         elif cell.kind == "test":
             test = next(tests)
             source = "import numpy as np\n" + _in_kernel(lab, test, secret)
+            name = test.name
             if test.hidden:
                 source = f"### BEGIN HIDDEN TESTS\n{source}\n### END HIDDEN TESTS"
-            flags = meta(test.name, grade=True, locked=True)
-            flags["nbgrader"]["points"] = test.points
-            parts.append(("code", source, flags))
+                hidden[test.q] += 1
+                name = f"{test.q}-hidden-{hidden[test.q]}"
+            parts.append(("code", source, meta(name, grade=True, locked=True, points=test.points)))
+        elif number in by_hand:
+            # Without these marks nbgrader would put its own words in place of the whole cell.
+            source = f"{cell.source}\n\n### BEGIN SOLUTION\n### END SOLUTION"
+            flags = meta(f"by-hand-{cell.kind}", grade=True, solution=True, points=by_hand[number])
+            parts.append((cell.kind, source, flags))
         elif cell.kind in ("markdown", "code", "trial"):
             kind = "markdown" if cell.kind == "markdown" else "code"
             parts.append((kind, cell.source, meta(name, locked=True)))
     return _notebook(lab, parts)
 
 
+def _by_hand(lab: Lab) -> dict[int, int]:
+    """The cells that a person marks, and their points: after the last test, one of text and one of code."""
+    if not lab.rubric:
+        return {}
+    last = max(n for n, cell in enumerate(lab.cells) if cell.kind in ("test", "mutant", "trial"))
+    places = {cell.kind: n for n, cell in enumerate(lab.cells) if n > last}
+    return {places[kind]: points for kind, points in BY_HAND.items() if kind in places}
+
+
+OTTER = """# ASSIGNMENT CONFIG
+name: {name}
+export_cell: false
+# Otter runs the tests in the student's own kernel, and leaves the part marked by hand to you.
+# The tests need the course's package, also where otter builds an image of its own:
+{requirements}"""
+
+
 def otter_source(lab: Lab, secret: int) -> bytes:
     """A source notebook for ``otter assign``."""
-    parts: Parts = [("raw", f"# ASSIGNMENT CONFIG\nname: {lab.name}\nexport_cell: false", {})]
+    package = _package_address(lab)
+    wanted = f"requirements:\n  - {package}" if package else "# requirements: ..."
+    parts: Parts = [("raw", OTTER.format(name=lab.name, requirements=wanted), {})]
     parts.append(("code", _setup(lab), {}))
     last = {cell.q: number for number, cell in enumerate(lab.cells) if cell.kind == "task"}
     for number, cell in enumerate(lab.cells):
@@ -357,7 +399,12 @@ printf '%s' '{"score": 0, "output": "Grader error: nothing is wrong with your wo
 chmod 700 "$ROOT/source" "$ROOT/submission" "$ROOT/results"
 cd "$ROOT/source" || exit 0
 PYTHONPATH="$ROOT/source" OMP_NUM_THREADS=1 timeout -k 5 {seconds} \\
-  "$PYTHON" -m rlcourse.grading.gradescope "$ROOT" || exit 0
+  "$PYTHON" -m rlcourse.grading.gradescope "$ROOT"
+if [ $? -eq 124 ]; then
+  printf '%s' '{"score": 0, "output": "Not graded: this took more than {seconds} s. Does it loop or wait?"}' \\
+    >"$ROOT/results/results.json"
+fi
+exit 0
 """.replace("{seconds}", "300")
 
 NEEDED = ("numpy", "scipy", "gymnasium", "matplotlib", "joblib", "pillow", "tqdm", "tyro")

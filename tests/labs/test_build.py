@@ -19,8 +19,9 @@ import pytest
 
 import rlcourse
 from rlcourse.errors import InvalidArgumentError
+from rlcourse.grading import build as building
 from rlcourse.grading import public as shipped
-from rlcourse.grading.build import build, bundle, public
+from rlcourse.grading.build import build, bundle, nbgrader_source, otter_source, public
 from rlcourse.grading.check import leaks, run_notebook
 from rlcourse.grading.grade import Submission, grade_one
 from rlcourse.grading.master import Lab, parse, read
@@ -115,10 +116,42 @@ def test_the_instructor_sees_notes_tests_and_misconceptions(built: Path) -> None
         assert words in text
 
 
+def cells_of(notebook: bytes) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(notebook)["cells"]
+    return found
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=name_of)
+def test_nbgrader_tells_no_hidden_test_and_leaves_the_marked_part_open(master: Path) -> None:
+    """What nbgrader keeps of its source in the release: everything but two kinds of passages."""
+    lab = read(master)
+    cells = cells_of(nbgrader_source(lab, 3))
+    for cell in cells:
+        text = "".join(cell["source"])
+        for what in ("SOLUTION", "HIDDEN TESTS"):
+            text = re.sub(rf"(?s)### BEGIN {what}.*?### END {what}", "", text)
+        cell["source"] = text
+    released = json.dumps(cells)
+    assert not list(leaks_in_text(lab, released)) and not list(leaks(lab, released))
+
+    marked = [(cell["cell_type"], cell["metadata"]["nbgrader"]) for cell in cells]
+    assert len({meta["grade_id"] for _, meta in marked}) == len(marked)
+    assert all(re.fullmatch(r"[\w-]+", meta["grade_id"]) for _, meta in marked)
+    for meta in (meta for _, meta in marked):
+        assert meta["locked"] != meta["solution"]  # only an answer may be changed
+    points = {True: 0, False: 0}
+    for _, meta in marked:
+        points[meta["solution"]] += meta.get("points", 0)
+    assert points == {False: 14, True: 6}  # by tests, and by hand
+    open_cells = [
+        (kind, meta["points"]) for kind, meta in marked if meta["solution"] and meta["grade"]
+    ]
+    assert sorted(open_cells) == [("code", 2), ("markdown", 4)]
+
+
 def test_sources_for_other_graders_hold_their_marks(built: Path) -> None:
     def cells(kind: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads((built / kind / "tiny.ipynb").read_text())["cells"]
-        return found
+        return cells_of((built / kind / "tiny.ipynb").read_bytes())
 
     marked = [cell["metadata"]["nbgrader"] for cell in cells("nbgrader")]
     assert sum(cell.get("points", 0) for cell in marked) == 14
@@ -143,6 +176,18 @@ def test_sources_for_other_graders_hold_their_marks(built: Path) -> None:
     for kind in ("nbgrader", "otter"):  # with their solutions in, they run and complain of nothing
         code, said = run_notebook(built / kind / "tiny.ipynb", built / "student")
         assert code == 0, said
+
+
+@pytest.mark.parametrize("address", [None, ("https://example.org/course", "main")])
+def test_otter_is_told_what_its_image_needs(
+    tiny: Lab, monkeypatch: pytest.MonkeyPatch, address: tuple[str, str] | None
+) -> None:
+    """Without the package every test of otter's image would fail, for everybody."""
+    monkeypatch.setattr(building, "_address", lambda: address)
+    config = "".join(cells_of(otter_source(tiny, 3))[0]["source"])
+    assert config.startswith("# ASSIGNMENT CONFIG\nname: tiny\n")
+    wanted = "\nrequirements:\n  - rlcourse @ git+https://example.org/course@main"
+    assert config.endswith(wanted if address else "\n# requirements: ...")
 
 
 # --- Gradescope -----------------------------------------------------------------------------------
@@ -180,8 +225,29 @@ def test_gradescope_grades_a_submission(built: Path, container: Path, bubblewrap
 
 
 def test_gradescope_says_grader_error_when_the_grader_fails(container: Path) -> None:
-    assert "Grader error" in run_autograder(container)["output"]  # nothing was handed in
-    assert run_autograder(container, python="/no/such/python")["score"] == 0
+    (container / "submission/mine.py").write_text("")
+    assert "Grader error" in run_autograder(container, python="/no/such/python")["output"]
+    master = container / "source/lab/lab.py"
+    master.write_text(master.read_text("utf-8").replace("surprise / count", "surprise"), "utf-8")
+    results = run_autograder(container)
+    assert "Grader error" in results["output"] and results["score"] == 0
+
+
+def test_gradescope_tells_who_hands_in_nothing(container: Path) -> None:
+    (container / "submission/report.pdf").write_text("")
+    results = run_autograder(container)
+    assert results["score"] == 0
+    assert results["output"] == (
+        "Not graded: hand in your notebook, tiny.ipynb; nothing here ends in .ipynb or .py."
+    )
+
+
+def test_gradescope_says_when_time_was_up(container: Path) -> None:
+    (container / "submission/mine.py").write_text("")
+    script = container / "source/run_autograder"
+    script.write_text(script.read_text().replace("timeout -k 5 300", "timeout -k 5 0.01"))
+    results = run_autograder(container)
+    assert results["score"] == 0 and "this took more than 300 s" in results["output"]
 
 
 def test_gradescope_is_set_up_by_pins_without_an_index(container: Path) -> None:
