@@ -303,12 +303,18 @@ def nbgrader_source(lab: Lab, secret: int) -> bytes:
 
 
 def _by_hand(lab: Lab) -> dict[int, int]:
-    """The cells that a person marks, and their points: after the last test, one of text and one of code."""
+    """The cells that a person marks, and their points: after the last test, one of text and one of code.
+
+    In a bug hunt there is no figure, and the points of the repair are given beside the written answer's.
+    """
     if not lab.rubric:
         return {}
     last = max(n for n, cell in enumerate(lab.cells) if cell.kind in ("test", "mutant", "trial"))
     places = {cell.kind: n for n, cell in enumerate(lab.cells) if n > last}
-    return {places[kind]: points for kind, points in BY_HAND.items() if kind in places}
+    marked = {kind: points for kind, points in BY_HAND.items() if kind in places}
+    if len(marked) == 1:
+        marked = dict.fromkeys(marked, sum(BY_HAND.values()))
+    return {places[kind]: points for kind, points in marked.items()}
 
 
 OTTER = """# ASSIGNMENT CONFIG
