@@ -1,8 +1,9 @@
 """Make lecture slides from the built site: a deck a chapter in ``_build/html/slides``.
 
 A slide is not a page. Each section of a chapter becomes its title, its first sentences and its labelled
-equations; each figure, film, short printed table and prediction gets a slide of its own. What else the section
-says goes to the speaker's notes. As the site is the source, whatever it shows is shown here as it is there.
+equations; each figure, film, short printed table and prediction gets a slide of its own, the first of them under
+the sentences where there is no equation. What else the section says goes to the speaker's notes. As the site is
+the source, whatever it shows is shown here as it is there.
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ def _section(section: Tag, level: int) -> Iterator[Slide]:
             shown.append(Slide(title, [str(part)], level=level))
         elif part.name in ("p", "ul", "ol", "blockquote") or "admonition" in part.get("class", []):
             (shown[-1] if shown else first).notes.append(str(part))
-    if first.body or first.notes or level == 1:
+    if shown and level > 1 and not any("equation-" in part for part in first.body):
+        # A sentence on its own is a poor slide: it goes above the first thing that is shown.
+        shown[0].body, shown[0].notes = first.body + shown[0].body, first.notes + shown[0].notes
+    elif first.body or first.notes or level == 1:
         yield first
     yield from shown
     for inner in section.find_all("section", recursive=False):
@@ -124,6 +128,7 @@ body { margin: 0; font: 1.7rem/1.45 system-ui, sans-serif; background: Canvas; c
 .slide h1 { font-size: 3.2rem; line-height: 1.15; } .slide h2 { font-size: 2.2rem; margin: 0 0 1rem; }
 .slide figure { margin: 0; text-align: center; }
 .slide figure svg, .slide figure img { width: auto !important; max-width: 100%; height: 68vh; max-height: 68vh; }
+.slide p + figure svg, .slide p + figure img { height: 52vh; max-height: 52vh; } .slide p { max-width: 46em; }
 .slide pre { font-size: 1.15rem; overflow-x: auto; } .slide ul, .slide ol { padding-left: 1.2em; }
 .slide .plain { font-size: 1.3rem; list-style: none; } .slide fieldset { border: 0; padding: 0; }
 .notes { display: none; font-size: 1rem; border-top: 1px solid; margin-top: 2rem; opacity: .8; max-height: 45vh;
