@@ -80,7 +80,9 @@ def _section(section: Tag, level: int) -> Iterator[Slide]:
             first.body.append(str(part))
         elif pictures := _pictures(part):
             for picture in pictures:
-                if shown and _is_short(shown[-1].body[-1]) and len(shown[-1].body) < 3:
+                last = shown[-1].body if shown else [""]
+                room = picture.count("\n") < LINES - SHORT or not picture.startswith("<pre")
+                if _is_short(last[-1]) and len(last) < 3 and room:
                     shown[-1].body.append(
                         picture
                     )  # a line or two share the slide with what follows
@@ -156,6 +158,7 @@ body { margin: 0; font: 1.7rem/1.45 system-ui, sans-serif; background: Canvas; c
 .slide h2 { font-size: 2.1rem; margin: 0 0 2vh; }
 .body { flex: 1; min-height: 0; display: flex; flex-direction: column; justify-content: center; gap: 2.5vh; }
 .body > * { margin: 0; } .body p { max-width: 46em; margin: 0; } .body li { margin: .35em 0; }
+.body .eqno { float: right; } .body .math { font-size: .95em; }
 .body figure { flex: 1; min-height: 0; display: flex; justify-content: center; align-items: center; }
 .body figure > * { max-width: 100%; max-height: 100%; }
 .body figure svg { width: 100% !important; height: 100% !important; max-width: 100% !important; }
