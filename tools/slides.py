@@ -67,7 +67,7 @@ def slides(page: BeautifulSoup) -> list[Slide]:
 def _section(section: Tag, level: int) -> Iterator[Slide]:
     heading = section.find(["h1", "h2", "h3", "h4"], recursive=False)
     title = heading.decode_contents().strip() if isinstance(heading, Tag) else ""
-    first, shown = Slide(title, level=level), []
+    first, equations, shown = Slide(title, level=level), [], []
     for part in section.find_all(recursive=False):
         if part is heading or part.name == "section" or "exercise" in part.get("class", []):
             continue
@@ -77,7 +77,7 @@ def _section(section: Tag, level: int) -> Iterator[Slide]:
             if rest:
                 first.notes.append(f"<p>{rest}</p>")
         elif part.name == "div" and "math" in part.get("class", []) and part.get("id"):
-            first.body.append(str(part))
+            equations.append(str(part))
         elif pictures := _pictures(part):
             for picture in pictures:
                 last = shown[-1].body if shown else [""]
@@ -92,7 +92,11 @@ def _section(section: Tag, level: int) -> Iterator[Slide]:
             shown.append(_question(part, title, level))
         elif part.name in ("p", "ul", "ol", "blockquote") or "admonition" in part.get("class", []):
             (shown[-1] if shown else first).notes.append(str(part))
-    if shown and level > 1 and not any("equation-" in part for part in first.body):
+    first.body += equations[:2]
+    shown[:0] = [
+        Slide(title, equations[i : i + 2], level=level) for i in range(2, len(equations), 2)
+    ]
+    if shown and level > 1 and not equations:
         # A sentence on its own is a poor slide: it goes above the first thing that is shown.
         shown[0].body, shown[0].notes = first.body + shown[0].body, first.notes + shown[0].notes
     elif first.body or first.notes or level == 1:
