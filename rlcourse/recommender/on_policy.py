@@ -44,8 +44,8 @@ class Config:
     sessions: int = 128  # people who are met for one update
     gamma: float = 0.9  # discount a recommendation
     lam: float = 0.8  # GAE
-    entropy: float = 0.01  # weight of the policy's entropy
-    auxiliary: float = 0.7  # weight of the supervised loss on real histories
+    entropy: float = 0.0  # weight of the policy's entropy
+    auxiliary: float = 1.0  # weight of the supervised loss on real histories
     value_weight: float = 0.25  # of the critic's loss
     learning_rate: float = (
         1e-2  # Adam's step size in the first update; it falls to nothing in the last
