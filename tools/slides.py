@@ -24,6 +24,7 @@ from rlcourse.files import replace_file
 SITE = Path(__file__).resolve().parents[1] / "_build/html"
 WORDS = 40  # of a section's beginning, in whole sentences
 LINES = 14  # of a printed table that is legible from the last row
+SHORT = 5  # lines that do not make a slide of their own
 LEFT_OUT = ".headerlink, .rl-head, .rl-quiz, .rl-playground, .rl-tested, .dropdown, .solution, script, details"
 
 
@@ -66,7 +67,7 @@ def slides(page: BeautifulSoup) -> list[Slide]:
 def _section(section: Tag, level: int) -> Iterator[Slide]:
     heading = section.find(["h1", "h2", "h3", "h4"], recursive=False)
     title = heading.decode_contents().strip() if isinstance(heading, Tag) else ""
-    first, shown = Slide(title, level=level), []
+    first, equations, shown = Slide(title, level=level), [], []
     for part in section.find_all(recursive=False):
         if part is heading or part.name == "section" or "exercise" in part.get("class", []):
             continue
@@ -76,14 +77,26 @@ def _section(section: Tag, level: int) -> Iterator[Slide]:
             if rest:
                 first.notes.append(f"<p>{rest}</p>")
         elif part.name == "div" and "math" in part.get("class", []) and part.get("id"):
-            first.body.append(str(part))
+            equations.append(str(part))
         elif pictures := _pictures(part):
-            shown += [Slide(title, [picture], level=level) for picture in pictures]
+            for picture in pictures:
+                last = shown[-1].body if shown else [""]
+                room = picture.count("\n") < LINES - SHORT or not picture.startswith("<pre")
+                if _is_short(last[-1]) and len(last) < 3 and room:
+                    shown[-1].body.append(
+                        picture
+                    )  # a line or two share the slide with what follows
+                else:
+                    shown.append(Slide(title, [picture], level=level))
         elif part.name == "fieldset":
-            shown.append(Slide(title, [str(part)], level=level))
+            shown.append(_question(part, title, level))
         elif part.name in ("p", "ul", "ol", "blockquote") or "admonition" in part.get("class", []):
             (shown[-1] if shown else first).notes.append(str(part))
-    if shown and level > 1 and not any("equation-" in part for part in first.body):
+    first.body += equations[:2]
+    shown[:0] = [
+        Slide(title, equations[i : i + 2], level=level) for i in range(2, len(equations), 2)
+    ]
+    if shown and level > 1 and not equations:
         # A sentence on its own is a poor slide: it goes above the first thing that is shown.
         shown[0].body, shown[0].notes = first.body + shown[0].body, first.notes + shown[0].notes
     elif first.body or first.notes or level == 1:
@@ -91,6 +104,24 @@ def _section(section: Tag, level: int) -> Iterator[Slide]:
     yield from shown
     for inner in section.find_all("section", recursive=False):
         yield from _section(inner, level + 1)
+
+
+def _is_short(part: str) -> bool:
+    return part.startswith("<pre") and part.count("\n") < SHORT
+
+
+def _question(part: Tag, title: str, level: int) -> Slide:
+    """What a prediction asks and offers; the reasons are the lecturer's."""
+    asked = part.select_one(".rl-legend, legend")
+    options, notes = [], []
+    for option in part.select(".rl-option"):
+        said, reason = option.select_one("label > span:last-child"), option.select_one(".rl-reason")
+        if said is not None:
+            options.append(f"<li>{said.decode_contents()}</li>")
+            if reason is not None:
+                notes.append(f"<p><b>{said.decode_contents()}</b></p>{reason.decode_contents()}")
+    question = asked.decode_contents() if asked is not None else ""
+    return Slide(title, [f"<p>{question}</p><ol type='a'>{''.join(options)}</ol>"], notes, level)
 
 
 def _beginning(paragraph: Tag) -> tuple[str, str]:
@@ -113,7 +144,9 @@ def _pictures(part: Tag) -> list[str]:
         if picture is not None:
             found.append(f"<figure>{picture}</figure>")
         elif (printed := output.select_one("pre")) and printed.get_text().count("\n") <= LINES:
-            found.append(f"<pre>{html.escape(printed.get_text().rstrip())}</pre>")
+            text = printed.get_text().rstrip()
+            wide = max(map(len, text.split("\n")))
+            found.append(f"<pre style='--wide: {max(wide, 40)}'>{html.escape(text)}</pre>")
     return list(dict.fromkeys(found))
 
 
@@ -123,19 +156,25 @@ STYLE = """
 :root { color-scheme: light dark; }
 html { scroll-snap-type: y mandatory; scroll-behavior: smooth; }
 body { margin: 0; font: 1.7rem/1.45 system-ui, sans-serif; background: Canvas; color: CanvasText; }
-.slide { min-height: 100vh; box-sizing: border-box; padding: 5vh 8vw 4vh; scroll-snap-align: start;
-  display: flex; flex-direction: column; justify-content: center; overflow: hidden; }
-.slide h1 { font-size: 3.2rem; line-height: 1.15; } .slide h2 { font-size: 2.2rem; margin: 0 0 1rem; }
-.slide figure { margin: 0; text-align: center; }
-.slide figure svg, .slide figure img { width: auto !important; max-width: 100%; height: 68vh; max-height: 68vh; }
-.slide p + figure svg, .slide p + figure img { height: 52vh; max-height: 52vh; } .slide p { max-width: 46em; }
-.slide pre { font-size: 1.15rem; overflow-x: auto; } .slide ul, .slide ol { padding-left: 1.2em; }
-.slide .plain { font-size: 1.3rem; list-style: none; } .slide fieldset { border: 0; padding: 0; }
-.notes { display: none; font-size: 1rem; border-top: 1px solid; margin-top: 2rem; opacity: .8; max-height: 45vh;
-  overflow-y: auto; } body.noted .notes { display: block; } body.noted .slide figure svg { height: 38vh; }
+.slide { height: 100vh; box-sizing: border-box; padding: 6vh 7vw 5vh; scroll-snap-align: start;
+  display: flex; flex-direction: column; overflow: hidden; }
+.slide h1 { font-size: 3rem; line-height: 1.15; margin: 0 0 1rem; }
+.slide h2 { font-size: 2.1rem; margin: 0 0 2vh; }
+.body { flex: 1; min-height: 0; display: flex; flex-direction: column; justify-content: center; gap: 2.5vh; }
+.body > * { margin: 0; } .body p { max-width: 46em; margin: 0; } .body li { margin: .35em 0; }
+.body .eqno { float: right; } .body .math { font-size: .95em; }
+.body figure { flex: 1; min-height: 0; display: flex; justify-content: center; align-items: center; }
+.body figure > * { max-width: 100%; max-height: 100%; }
+.body figure svg { width: 100% !important; height: 100% !important; max-width: 100% !important; }
+.body figure img { object-fit: contain; height: 100%; }
+.body pre { font-size: min(1.6rem, calc(84vw / var(--wide) * 1.6)); line-height: 1.35; overflow: hidden; }
+.slide ul, .slide ol { padding-left: 1.2em; font-size: min(1.7rem, 4.2vh); }
+.slide .plain { font-size: 1.3rem; list-style: none; columns: 2; }
+.notes { display: none; font-size: 1rem; border-top: 1px solid; padding-top: .5rem; opacity: .85; flex: 0 0 38vh;
+  overflow-y: auto; } body.noted .notes { display: block; }
 nav { position: fixed; right: 1rem; bottom: .6rem; font-size: .9rem; opacity: .6; } nav a { color: inherit; }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
-@media print { .slide { min-height: 0; height: 100vh; break-after: page; } nav { display: none; } }
+@media print { .slide { break-after: page; } nav { display: none; } }
 """
 SCRIPT = """
 const all = [...document.querySelectorAll(".slide")];
@@ -158,7 +197,8 @@ def deck(page: BeautifulSoup, address: str) -> str:
         size = "h1" if slide.level == 1 else "h2"
         notes = f'<aside class="notes">{"".join(slide.notes)}</aside>' if slide.notes else ""
         parts.append(
-            f'<section class="slide"><{size}>{slide.title}</{size}>{"".join(slide.body)}{notes}</section>'
+            f'<section class="slide"><{size}>{slide.title}</{size}>'
+            f'<div class="body">{"".join(slide.body)}</div>{notes}</section>'
         )
     settings = "".join(str(s) for s in page.select("head script") if "MathJax" in s.get_text())
     name = html.escape(BeautifulSoup(found[0].title, "html.parser").get_text())

@@ -72,6 +72,32 @@ def test_a_page_becomes_slides(slides: Any) -> None:
     assert 'aria-label="A curve that rises"' in found[2].body[0]
 
 
+def test_a_prediction_keeps_its_reasons_for_the_lecturer(slides: Any) -> None:
+    option = (
+        "<div class='rl-option'><label><span class='rl-letter'>a</span><span>Six</span></label>"
+        "<div class='rl-reason'><p>Too many.</p></div></div>"
+    )
+    question = (
+        f"<fieldset><legend><span class='rl-legend'>How many?</span></legend>{option}</fieldset>"
+    )
+    page = "<article><section><h1>Dice</h1><section><h2>Sum</h2>{}</section></section></article>"
+    found = slides.slides(BeautifulSoup(page.format(question), "html.parser"))
+    assert texts(found[1]) == ("Sum", "How many? Six", "Six Too many.")
+
+
+def test_a_printed_line_shares_the_slide_with_what_follows(slides: Any) -> None:
+    cell = "<div class='cell_output'><div class='output'><pre>{}</pre></div></div>"
+    line, rows = cell.format("one"), cell.format("row\n" * 9)
+    curve = (
+        "<div class='cell_output'><div class='output'><svg aria-label='rises'></svg></div></div>"
+    )
+    page = "<article><section><h1>Dice</h1><section><h2>Sum</h2>{}</section></section></article>"
+    for parts, counts in (([line, curve], [2]), ([rows, curve], [1, 1]), ([line] * 4, [3, 1])):
+        html = page.format("".join(f"<div class='cell'>{part}</div>" for part in parts))
+        found = slides.slides(BeautifulSoup(html, "html.parser"))
+        assert [len(slide.body) for slide in found[1:]] == counts
+
+
 def test_a_deck_finds_what_it_shows_from_its_own_folder(slides: Any) -> None:
     page = slides._moved(BeautifulSoup(PAGE, "html.parser"), "book/dice.html")
     text = slides.deck(page, "book/dice.html")
