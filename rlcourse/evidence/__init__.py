@@ -20,7 +20,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,13 +170,17 @@ def contracts() -> dict[str, Contract]:
     """
     path = folder() / "contracts.toml"
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))["contract"]
-        found = [Contract(**entry) for entry in entries]
+        return dict(_listed(path.read_text(encoding="utf-8")))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CorruptEvidenceError(f"{path.name}: no list of contracts ({error})") from error
+
+
+@lru_cache(maxsize=4)  # a page asks for some hundred results, each by way of its contract
+def _listed(text: str) -> dict[str, Contract]:
+    found = [Contract(**entry) for entry in tomllib.loads(text)["contract"]]
     by_id = {contract.id: contract for contract in found}
     if len(by_id) < len(found):
-        raise CorruptEvidenceError(f"{path.name}: two contracts have one id; give each its own")
+        raise CorruptEvidenceError("contracts.toml: two contracts have one id; give each its own")
     return by_id
 
 
@@ -378,6 +382,7 @@ def _rounded(value: Any) -> Any:
     return value
 
 
+@cache
 def _measures() -> dict[str, None]:
     """What can be measured, by reading: importing it all would need all the extras."""
     found: dict[str, None] = {}
@@ -413,8 +418,7 @@ def _reach(module: str, name: str | None, reached: dict[str, str]) -> None:
         reached[key] = ""
         _reach_import(*file.imports[name], reached)
         return
-    if name not in file.definitions and name != "":
-        return  # a builtin, an argument, a local name
+    # A builtin, an argument or a local name has no code here, and is not looked for again.
     code, uses = file.definitions.get(name, ("", ()))
     reached[key] = code
     for used in uses:

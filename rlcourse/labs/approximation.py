@@ -98,16 +98,17 @@ def _oracle(answer: Any) -> str:
     # A = d(0) (1 - 2 gamma) + d(1) (4 - 4 gamma), negative where the first is visited more.
     pair, onward = np.array([[1.0], [2.0]]), np.array([[0.0, 1.0], [0.0, 1.0]])
     first, second = np.array([0.9, 0.1]), np.array([0.1, 0.9])
-    unused = np.hstack([pair, np.zeros((2, 1))])  # its eigenvalue is zero exactly
+    unused = np.diag([1.0, 0.0])  # of its eigenvalues one is zero, exactly
     itself = "the eigenvalues of A itself, and where the features enter"
     cases = (
         (X, solid, d, 0.99, True, "Baird's counterexample", "the smallest real part"),
         (np.eye(7), solid, d, 0.99, False, "the rooms with a table", itself),
+        # Before the rooms, where rounding decides on which side of zero the smallest eigenvalue lies.
+        (unused, onward, second, 0.9, False, "a feature that is never on", "eigenvalues of zero"),
         (X, mixed, d, 0.99, False, "the rooms, on-policy", "whose chain it is, and gamma"),
         (X, solid, d, 0.8, False, "the rooms at gamma = 0.8", "where gamma enters"),
         (pair, onward, first, 0.9, True, "two states, one feature", "where the visits enter"),
         (pair, onward, second, 0.9, False, "the same, visited otherwise", "where the visits enter"),
-        (unused, onward, second, 0.9, False, "a feature that is never on", "eigenvalues of zero"),
     )
     for *arguments, expected, name, look in cases:
         got = call(answer, arguments)

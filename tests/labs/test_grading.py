@@ -268,9 +268,11 @@ def test_a_class_is_graded_told_and_gone_on_with(
     asked: list[str] = []
     one = grading._spread
 
-    def spy(lab: Lab, left: list[grading.Submission], *rest: object) -> object:
+    def spy(
+        lab: Lab, given: grading.Given, left: list[grading.Submission], *rest: object
+    ) -> object:
         asked.extend(submission.name for submission in left)
-        return one(lab, left, *rest)  # type: ignore[arg-type]
+        return one(lab, given, left, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(grading, "_spread", spy)
     assert rlcourse(*command)[0] == 0 and asked == []
