@@ -118,24 +118,6 @@ def test_the_last_rating_counts_whatever_its_stars() -> None:
     assert 0 <= score == facts["ndcg"] <= facts["hit_rate"]
 
 
-def test_the_stage_in_the_simulator_is_judged_on_both_boards(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(measures, "CANDIDATES", 24)
-    stage = {"updates": 2, "sessions": 8}
-    config = {"start": TINY, "stage": stage, "held": 1.0, "free": 0.0}
-    score, facts = measures.tried(config, 0)
-    start = actor_critic.train(actor_critic.Config(**TINY), measures._split(), 0)
-    before = metrics.judge(measures._within(start.scores), measures._split())
-    paid, real = facts["paid"], facts["real"]
-    assert real["start"] == before.mean("ndcg") and score == paid["held"] - paid["start"]
-    for name, key in (("held", "kept"), ("free", "lost")):
-        change = real[name] - real["start"]
-        assert facts[key] == pytest.approx(change + before.error("ndcg"))
-    assert facts["ahead"] == paid["free"] - max(paid["popularity"], paid["ease"])
-    assert real["held"] != real["free"] and facts["bound"] > paid["popularity"]
-
-
 def test_within_candidates_nothing_else_is_recommended() -> None:
     split = sessions(load(size="tiny"))
     chosen = measures._within(baselines.random(split))(np.arange(5))

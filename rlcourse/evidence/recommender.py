@@ -35,7 +35,6 @@ __all__ = [
     "learned",
     "narrowed",
     "ranked",
-    "tried",
 ]
 
 Measured = tuple[float, dict[str, Any]]
@@ -264,44 +263,6 @@ def _paid(choose: simulator.Choose, people: NDArray[np.int64], seed: int) -> flo
 @cache
 def _of_stars() -> Board:
     return judge(_audience().ratings.predict, _split())
-
-
-def tried(config: Mapping[str, Any], seed: int) -> Measured:
-    """What a session pays after the on-policy stage, less what it paid before: all within the first places of EASE.
-
-    ``config`` holds the settings of both stages, ``start`` and ``stage``, and two weights of the supervised loss in
-    the second, ``held`` and ``free``; the score is that of the first. ``kept`` is by how much reality's NDCG is
-    above that of the start less one standard error over people; ``ahead`` compares with the best of two tables.
-    """
-    split, inside = _split(), _candidates()
-    start = actor_critic.train(actor_critic.Config(**config["start"]), split, seed)
-    people = np.random.default_rng(seed).permutation(len(split.users))[:PEOPLE]
-    policies, minutes = {"start": start}, 0.0
-    for name in ("held", "free"):
-        stage = on_policy.Config(**config["stage"], auxiliary=config[name])
-        began = time.process_time()
-        policies[name] = on_policy.train(stage, _audience(), start, seed, within=inside)
-        minutes = max(minutes, (time.process_time() - began) / 60)
-    paid = {
-        name: _paid(on_policy.greedy(result.network, inside), people, seed)
-        for name, result in policies.items()
-    }
-    for name in ("popularity", "ease"):
-        ranking = _within(_fitted(name, split))
-        paid[name] = _paid(simulator.by_scores(ranking, people), people, seed)
-    boards = {name: judge(_within(result.scores), split) for name, result in policies.items()}
-    real = {name: board.mean("ndcg") for name, board in boards.items()}
-    tables = max(paid["popularity"], paid["ease"])
-    facts = {
-        "paid": paid,
-        "real": real,
-        "bound": _paid(simulator.clairvoyant, people, seed),
-        "kept": real["held"] - real["start"] + boards["start"].error("ndcg"),
-        "lost": real["free"] - real["start"] + boards["start"].error("ndcg"),
-        "ahead": paid["free"] - tables,
-        "minutes": minutes,
-    }
-    return paid["held"] - paid["start"], facts
 
 
 def boards(config: Mapping[str, Any], seed: int, *, of: str) -> Measured:
