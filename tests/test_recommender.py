@@ -355,6 +355,31 @@ def test_the_nearest_neighbour_of_an_item_is_itself(split: Split) -> None:
     np.testing.assert_allclose(nearest[:, alone], liked[:, alone], atol=1e-6)
 
 
+def test_the_settings_of_the_factorisations_are_those_of_implicit(split: Split) -> None:
+    from implicit.als import AlternatingLeastSquares
+    from implicit.bpr import BayesianPersonalizedRanking
+    from threadpoolctl import threadpool_limits
+
+    users = np.arange(len(split.users))
+    liked = csr_matrix(split.history.matrix(len(split.items), liked=True))
+    als: Any = AlternatingLeastSquares(
+        8, regularization=2.0, alpha=3.0, random_state=1, num_threads=1
+    )
+    bpr: Any = BayesianPersonalizedRanking(
+        8, regularization=0.1, learning_rate=0.05, random_state=1, num_threads=1
+    )
+    for model, ours in (
+        (als, baselines.als(split, 8, ridge=2.0, alpha=3.0, seed=1)),
+        (bpr, baselines.bpr(split, 8, ridge=0.1, learning_rate=0.05, seed=1)),
+    ):
+        with threadpool_limits(1, "blas"):
+            model.fit(liked, show_progress=False)
+        np.testing.assert_allclose(ours(users), model.user_factors @ model.item_factors.T)
+    for wrong in ({"ridge": -1.0}, {"alpha": -1.0}, {"factors": 0}):
+        with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
+            baselines.als(split, **wrong)
+
+
 def test_the_chain_counts_what_follows_what(tmp_path: Path) -> None:
     movies = "".join(f"{n}::M{n} (1999)::Drama\n" for n in range(1, 5))
     ratings = "1::1::5::1\n1::2::5::2\n1::3::5::3\n1::4::5::4\n3::1::5::1\n3::2::5::2\n3::4::5::3\n"

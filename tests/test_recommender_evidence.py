@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from rlcourse import evidence
 from rlcourse.errors import InvalidArgumentError
 from rlcourse.evidence import recommender as measures
 from rlcourse.recommender import actor_critic, baselines, metrics
-from rlcourse.recommender.data import load, sessions
+from rlcourse.recommender.data import leave_last_out, load, sessions
 
 TINY = {"epochs": 1, "epochs_rewarded": 1, "embedding": 8, "hidden": [8], "negatives": 20}
 
@@ -53,7 +54,11 @@ def test_ten_parts_of_the_people_are_all_of_them_once() -> None:
     assert found[0][1]["ndcg"] == pytest.approx(values.mean())
 
 
-def test_who_has_seen_the_future_shows_and_a_shuffle_takes_the_order_away() -> None:
+def test_who_has_seen_the_future_shows_and_a_shuffle_takes_the_order_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = load(size="small")
+    monkeypatch.setattr(measures, "_data", lambda: data)
     honest = measures.ranked({}, 0, name="ease")[1]["ndcg"]
     assert measures.future({}, 0, leak=True)[1]["ndcg"] > honest + 0.1
     shuffled = measures.future({}, 0, leak=False)[1]["ndcg"]
@@ -71,6 +76,46 @@ def test_the_control_is_the_run_that_never_had_a_critic() -> None:
     assert score == facts["ndcg"] and facts["difference"] == score - facts["control"]
     assert len(facts["epoch"]) == len(facts["entropies"]) == 2
     assert "user" not in facts
+
+
+def test_settings_are_chosen_without_what_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search over ridges, by hand, on the last fifth of the histories; then with another future."""
+    split = sessions(load(size="tiny"))
+    inner, ridges = split.inner(), (3.0, 1000.0, 3e5)
+    by_hand = [metrics.judge(baselines.ease(inner, ridge=r), inner).mean("ndcg") for r in ridges]
+    config = {"grid": [{"ridge": ridge} for ridge in ridges]}
+    found = [measures.chosen(config, seed, name="ease") for seed in range(10)]
+    assert found[0][1]["grid"] == by_hand and found[0][1]["best"] == max(by_hand)
+    assert found[0][1]["own"] == by_hand[1]
+    board = metrics.judge(baselines.ease(inner), inner)
+    sizes = [len(part) for part in np.array_split(board.by_user["ndcg"], 10)]
+    lost = np.average([score for score, _ in found], weights=sizes)
+    assert lost == pytest.approx(by_hand[1] - max(by_hand))
+    alone = measures.chosen({"grid": [{"ridge": 1000.0}]}, 4, name="ease")
+    assert alone[0] == 0.0
+    held = split.held_out
+    monkeypatch.setattr(
+        measures, "_split", lambda: replace(split, held_out=held.keep(held.rating > 5))
+    )
+    measures._searched.cache_clear()
+    assert measures.chosen(config, 0, name="ease") == found[0]
+
+
+def test_the_last_rating_counts_whatever_its_stars() -> None:
+    data = load(size="tiny")
+    score, facts = measures.last_one({**TINY, "epochs_rewarded": 0}, 1)
+    split = leave_last_out(data)
+    popular = np.bincount(split.history.item[split.history.rating >= 4], minlength=len(split.items))
+    worth = []
+    for user, (first, end) in enumerate(pairwise(split.history.start)):
+        scores = popular.astype(float)
+        scores[split.history.item[first:end]] = -np.inf
+        place = int(
+            np.flatnonzero(np.argsort(-scores, kind="stable") == split.held_out.item[user])[0]
+        )
+        worth.append(1 / np.log2(place + 2) if place < 10 else 0.0)
+    assert facts["popularity"] == pytest.approx(np.mean(worth))
+    assert 0 <= score == facts["ndcg"] <= facts["hit_rate"]
 
 
 def test_within_candidates_nothing_else_is_recommended() -> None:

@@ -143,3 +143,40 @@ def test_a_policy_that_learned_there_can_still_be_judged_here(
 ) -> None:
     board = metrics.judge(on_policy.train(STAGE, audience, start).scores, split)
     assert 0 < board.mean("ndcg") < 1
+
+
+def test_within_some_items_nothing_else_is_recommended(
+    audience: Audience, start: actor_critic.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    within = np.random.default_rng(0).random(audience.taste.shape) < 0.9
+    step, shown = Sessions.step, []
+
+    def watched(session: Sessions, item: np.ndarray) -> simulator.Step:
+        shown.append(within[session.users, item])
+        return step(session, item)
+
+    monkeypatch.setattr(Sessions, "step", watched)
+    on_policy.train(STAGE, audience, start, within=within)
+    people = np.arange(30)
+    simulator.play(audience, people, on_policy.greedy(start.network, within))
+    assert len(shown) > 2 * 20 and np.concatenate(shown).all()
+    few = np.zeros_like(within)
+    few[:, :15] = True
+    for wrong in (few, within[:-1]):
+        with pytest.raises(InvalidArgumentError, match="at least 20 unseen items each"):
+            on_policy.train(STAGE, audience, start, within=wrong)
+
+
+def test_the_steps_fall_to_nothing(
+    audience: Audience, start: actor_critic.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = []
+    descend = on_policy.descend
+
+    def spy(*arguments: object, **facts: object) -> float:
+        rates.append(arguments[3])
+        return descend(*arguments, **facts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(on_policy, "descend", spy)
+    on_policy.train(replace(STAGE, updates=4, learning_rate=0.04), audience, start)
+    assert rates == pytest.approx([0.04, 0.03, 0.02, 0.01])

@@ -133,7 +133,7 @@ def test_who_finds_nothing_leaves_after_four_misses_with_probability_three_tenth
 
 def test_rewards_are_what_liking_pays_and_who_left_gets_nothing(audience: Audience) -> None:
     session = Sessions(certain(audience, True), np.arange(500), seed=2)
-    item = session.best()
+    item = simulator.clairvoyant(session, session.seen)
     likes = session.likes[np.arange(500), item]
     step = session.step(item)
     assert set(np.unique(step.reward)) <= {-0.25, 1.0} and session.consumed.all()
@@ -148,7 +148,10 @@ def test_rewards_are_what_liking_pays_and_who_left_gets_nothing(audience: Audien
 
 def test_a_session_ends_after_twenty(audience: Audience) -> None:
     session = Sessions(certain(audience, True), np.arange(4))
-    ends = [session.step(session.best()).truncated.all() for _ in range(20)]
+    ends = [
+        session.step(simulator.clairvoyant(session, session.seen)).truncated.all()
+        for _ in range(20)
+    ]
     assert ends == [False] * 19 + [True]
 
 
@@ -160,7 +163,11 @@ def test_knowing_the_audience_is_the_bound(audience: Audience, split: Split) -> 
         session, rng = Sessions(audience, users, seed=3), np.random.default_rng(4)
         total = np.zeros(len(users))
         for _ in range(20):
-            item = session.best() if knows else rng.integers(len(split.items), size=len(users))
+            item = (
+                simulator.clairvoyant(session, session.seen)
+                if knows
+                else rng.integers(len(split.items), size=len(users))
+            )
             total += session.step(item).reward
         return total
 

@@ -23,15 +23,25 @@ from scipy.special import softmax
 from rlcourse import checkpoint
 from rlcourse.errors import InvalidArgumentError
 from rlcourse.recommender import actor_critic, baselines, off_policy, on_policy, simulator
-from rlcourse.recommender.data import Events, Split, blocks, load, sessions
+from rlcourse.recommender.data import Events, Split, blocks, leave_last_out, load, sessions
 from rlcourse.recommender.metrics import Board, Scores, judge, top_k
 
-__all__ = ["boards", "estimators", "future", "learned", "narrowed", "ranked"]
+__all__ = [
+    "boards",
+    "chosen",
+    "estimators",
+    "future",
+    "last_one",
+    "learned",
+    "narrowed",
+    "ranked",
+]
 
 Measured = tuple[float, dict[str, Any]]
 PARTS = 10  # of the people, for what has no dice
 CANDIDATES = 200  # first places of EASE, within which a policy may be asked to choose
 PLACES = 20  # of EASE, for the first recommendation of a session
+LAST = ("popularity", "knn", "bpr", "als", "ease", "chain", "blend")  # tables beside `last_one`
 PEOPLE = 500  # who come to the simulator, for one number
 
 
@@ -60,7 +70,7 @@ def _blend(split: Split) -> Scores:
     return baselines.blend(_fitted("ease", split), _fitted("chain", split))
 
 
-BASELINES: dict[str, Callable[[Split], Scores]] = {
+BASELINES: dict[str, Callable[..., Scores]] = {
     "random": baselines.random,
     "popularity": baselines.popularity,
     "knn": baselines.item_knn,
@@ -139,6 +149,47 @@ def _checked(leak: bool) -> Board:
     return judge(baselines.markov(replace(split, history=mixed)), split)
 
 
+def chosen(config: Mapping[str, Any], seed: int, *, name: str) -> Measured:
+    """NDCG@10 of the package's own settings less that of the best of ``config["grid"]``, on a part of the people.
+
+    Judged on the last fifth of the histories, so that what is held out has no say. Zero in each part if the
+    package's own settings are the best of the grid.
+    """
+    grid = [tuple(settings.items()) for settings in config["grid"]]
+    values = [_searched(name, settings).mean("ndcg") for settings in grid]
+    best = _searched(name, grid[int(np.argmax(values))])
+    ours = _searched(name, ())
+    facts = {"grid": values, "own": ours.mean("ndcg"), "best": best.mean("ndcg")}
+    return _part(ours, seed)[0] - _part(best, seed)[0], facts
+
+
+@cache
+def _searched(name: str, settings: tuple[tuple[str, Any], ...]) -> Board:
+    inner = _split().inner()
+    return judge(BASELINES[name](inner, **dict(settings)), inner)
+
+
+def last_one(config: Mapping[str, Any], seed: int) -> Measured:
+    """NDCG@10 where only each person's last rating is held out, whatever its stars: the literature's setting.
+
+    By the first stage alone, which learns whatever comes next; beside it the tables, on the same targets.
+    """
+    start, split = time.process_time(), _last()
+    result = actor_critic.train(actor_critic.Config(**config), split, seed)
+    minutes = (time.process_time() - start) / 60
+    board = judge(result.scores, split)
+    tables = {name: judge(_fitted(name, split), split).mean("ndcg") for name in LAST}
+    return board.mean("ndcg"), {**_facts(board), **tables, "minutes": minutes}
+
+
+@cache
+def _last() -> Split:
+    split = leave_last_out(_data())
+    target = split.held_out
+    stars = np.full_like(target.rating, 5)  # "liked": every target counts
+    return replace(split, held_out=Events(target.item, stars, target.start))
+
+
 def learned(config: Mapping[str, Any], seed: int) -> Measured:
     """NDCG@10 of the actor-critic; beside it all else that is asked of it, and its control without a critic.
 
@@ -184,18 +235,21 @@ def learned(config: Mapping[str, Any], seed: int) -> Measured:
 
 def _within(scores: Scores) -> Scores:
     """The order of a policy among the first places of EASE: nothing else is recommended."""
+    return lambda users: np.where(_candidates()[users], scores(users), -np.inf)
+
+
+@cache
+def _candidates() -> NDArray[np.bool_]:
+    """The first places of EASE of each person, what was seen left out; shape ``[U, I]``."""
     split = _split()
-    narrow, seen = _fitted("ease", split), split.history.matrix(len(split.items))
-
-    def chosen(users: NDArray[np.int64]) -> NDArray[np.floating]:
-        first = np.array(narrow(users), dtype=np.float64)
+    seen, ease = split.history.matrix(len(split.items)), _fitted("ease", split)
+    inside = np.zeros(seen.shape, dtype=bool)
+    for block in blocks(len(split.users)):
+        users = np.arange(len(split.users))[block]
+        first = np.array(ease(users), dtype=np.float64)
         first[seen[users].nonzero()] = -np.inf
-        places = top_k(first, CANDIDATES)
-        values, rows = np.full(first.shape, -np.inf), np.arange(len(users))[:, None]
-        values[rows, places] = scores(users)[rows, places]
-        return values
-
-    return chosen
+        inside[users[:, None], top_k(first, CANDIDATES)] = True
+    return inside
 
 
 # --- the simulator ----------------------------------------------------------------------------------

@@ -2,7 +2,8 @@ r"""Recommenders without reinforcement learning: what everything else has to bea
 
 Each function fits on the histories of a split and returns ``scores``: users in, a score for every item out.
 Popularity knows no person; item-kNN and EASE know what was liked together; the Markov chain knows what was
-watched after what. Not one of them has seen what is held out.
+watched after what. Not one of them has seen what is held out; the settings of EASE, ALS and BPR are those that did
+best on the last fifth of MovieLens 1M's histories, without it (contracts ``recommender-*-chosen``).
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def item_knn(split: Split, neighbours: int = 100) -> Scores:
     return lambda users: np.asarray(csr_array(liked[users] @ cosine).toarray())
 
 
-def ease(split: Split, ridge: float = 300.0) -> Scores:
+def ease(split: Split, ridge: float = 1000.0) -> Scores:
     r"""The linear map from what a user likes to itself that may not use the item itself: EASE.
 
     $B = I - P\,\mathrm{diag}(P)^{-1}$ with $P = (X^\top X + \lambda I)^{-1}$ minimises
@@ -91,31 +92,59 @@ def ease(split: Split, ridge: float = 300.0) -> Scores:
     return lambda users: np.asarray(liked[users] @ weights)
 
 
-def als(split: Split, factors: int = 64, seed: int = 0) -> Scores:
-    """Matrix factorisation by alternating least squares (Hu, Koren and Volinsky 2008), from ``implicit``."""
+def als(
+    split: Split, factors: int = 128, ridge: float = 30.0, alpha: float = 2.0, seed: int = 0
+) -> Scores:
+    """Matrix factorisation by alternating least squares (Hu, Koren and Volinsky 2008), from ``implicit``.
+
+    A like counts ``alpha`` times what the absence of one counts.
+    """
     require("recommender", "implicit", "threadpoolctl")
     from implicit.als import AlternatingLeastSquares
 
-    return _factors(split, AlternatingLeastSquares, factors, seed)
+    check_not_negative("alpha", alpha)
+    return _factors(split, AlternatingLeastSquares, factors, ridge, seed, alpha=alpha)
 
 
-def bpr(split: Split, factors: int = 64, seed: int = 0) -> Scores:
+def bpr(
+    split: Split,
+    factors: int = 64,
+    ridge: float = 0.001,
+    learning_rate: float = 0.003,
+    seed: int = 0,
+) -> Scores:
     """Matrix factorisation that ranks what was liked above what was not (Rendle et al. 2009), from ``implicit``."""
     require("recommender", "implicit", "threadpoolctl")
     from implicit.bpr import BayesianPersonalizedRanking
 
-    return _factors(split, BayesianPersonalizedRanking, factors, seed)
+    check_not_negative("learning_rate", learning_rate)
+    model = BayesianPersonalizedRanking
+    return _factors(split, model, factors, ridge, seed, learning_rate=learning_rate)
 
 
-def _factors(split: Split, model_of: Callable[..., Any], factors: int, seed: int) -> Scores:
+def _factors(
+    split: Split,
+    model_of: Callable[..., Any],
+    factors: int,
+    ridge: float,
+    seed: int,
+    **settings: float,
+) -> Scores:
     from threadpoolctl import threadpool_limits
 
     check_positive("factors", factors)
+    check_not_negative("ridge", ridge)
+    liked = scipy.sparse.csr_matrix(split.history.matrix(len(split.items), liked=True))
     with threadpool_limits(1, "blas"):  # many small products: threads inside each would only wait
-        model = model_of(factors, random_state=seed, num_threads=1, use_gpu=False)
-        model.fit(
-            scipy.sparse.csr_matrix(split.history.matrix(len(split.items), liked=True)), False
+        model = model_of(
+            factors,
+            regularization=ridge,
+            random_state=seed,
+            num_threads=1,
+            use_gpu=False,
+            **settings,
         )
+        model.fit(liked, False)
     return lambda users: np.asarray(model.user_factors[users] @ model.item_factors.T)
 
 

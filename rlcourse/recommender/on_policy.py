@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rlcourse.envs.vector import Step
-from rlcourse.errors import check_fraction, check_not_negative, check_positive
+from rlcourse.errors import InvalidArgumentError, check_fraction, check_not_negative, check_positive
 from rlcourse.networks import descend
 from rlcourse.recommender import actor_critic
 from rlcourse.recommender.actor_critic import Reader, log_loss, sequence_loss, windows
@@ -44,10 +44,12 @@ class Config:
     sessions: int = 128  # people who are met for one update
     gamma: float = 0.9  # discount a recommendation
     lam: float = 0.8  # GAE
-    entropy: float = 0.01  # weight of the policy's entropy
-    auxiliary: float = 0.7  # weight of the supervised loss on real histories
+    entropy: float = 0.0  # weight of the policy's entropy
+    auxiliary: float = 1.0  # weight of the supervised loss on real histories
     value_weight: float = 0.25  # of the critic's loss
-    learning_rate: float = 1e-3  # Adam's
+    learning_rate: float = (
+        1e-2  # Adam's step size in the first update; it falls to nothing in the last
+    )
     max_grad_norm: float = 5.0  # a longer gradient is cut to this length
 
     def __post_init__(self) -> None:
@@ -79,6 +81,7 @@ def train(
     start: actor_critic.Result,
     seed: int = 0,
     *,
+    within: NDArray[np.bool_] | None = None,
     loss: Callable[..., Tensor] = session_loss,
     on_progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> actor_critic.Result:
@@ -89,19 +92,28 @@ def train(
         audience: who is met; its split's histories are what is not forgotten.
         start: a trained reader of the same split.
         seed: of people, recommendations and samples.
+        within: what may be recommended to each person, shape ``[U, I]``; without it everything.
         loss: in the place of :func:`session_loss`.
         on_progress: called after each update, with its number and its log row: the mean ``paid`` of a session
             in which one recommends by lot, the ``entropy`` of that (nats), and the supervised loss (``log``).
 
     Raises:
+        InvalidArgumentError: ``within`` is of other people or items, or leaves somebody fewer than a session.
         DivergenceError: a loss or its gradient is no longer finite.
     """
+    if within is not None:
+        seen = audience.split.history.matrix(len(audience.split.items)).toarray() > 0
+        if within.shape != seen.shape or (within & ~seen).sum(axis=1).min() < LENGTH:
+            raise InvalidArgumentError(
+                f"within has shape {within.shape}: must be {seen.shape}, with at least {LENGTH} unseen items each"
+            )
     run = actor_critic.Run(start.config, audience.split, seed)
     run.network.load_state_dict(start.network.state_dict())
     dice, log = streams(seed).replay, deepcopy(start.log)
     for update in range(1, config.updates + 1):
         people = dice.integers(len(audience.split.users), size=config.sessions)
-        terms, row = _sessions(run.network, audience, people, config, dice, loss)
+        allowed = None if within is None else within[people]
+        terms, row = _sessions(run.network, audience, people, allowed, config, dice, loss)
         users = dice.permutation(len(audience.split.users))[: start.config.batch_size]
         drawn = dice.choice(len(run.share), size=start.config.negatives, p=run.share)
         batch = windows(audience.split, users, start.config, dice)
@@ -110,7 +122,7 @@ def train(
             terms + config.auxiliary * remembered,
             run.weights,
             run.optimizer,
-            config.learning_rate,
+            config.learning_rate * (1 - (update - 1) / config.updates),
             config.max_grad_norm,
             facts={"update": update},
         )
@@ -121,13 +133,17 @@ def train(
     return actor_critic.Result(run.scores, run.network, log, start.config, seed)
 
 
-def greedy(network: Reader) -> Choose:
-    """The most probable of what is not used up, after what each person has watched so far."""
+def greedy(network: Reader, within: NDArray[np.bool_] | None = None) -> Choose:
+    """The most probable of what is not used up, after what each person has watched so far.
+
+    With ``within``, of what may be recommended to each person; shape ``[U, I]``.
+    """
 
     @torch.no_grad()
     def choose(sessions: Sessions, used: NDArray[np.bool_]) -> NDArray[np.int64]:
         logits = network.logits(_after(network, sessions.obs)).numpy()
-        return np.asarray(np.where(used, -np.inf, logits).argmax(axis=1))
+        out = used if within is None else used | ~within[sessions.users]
+        return np.asarray(np.where(out, -np.inf, logits).argmax(axis=1))
 
     return choose
 
@@ -150,13 +166,15 @@ def _sessions(
     network: Reader,
     audience: Audience,
     people: NDArray[np.int64],
+    allowed: NDArray[np.bool_] | None,
     config: Config,
     dice: np.random.Generator,
     loss: Callable[..., Tensor],
 ) -> tuple[Tensor, dict[str, float]]:
     """The mean loss of one session of each person, by lot, and what it paid."""
     sessions = Sessions(audience, people, int(dice.integers(2**31)))
-    used, rows = torch.from_numpy(sessions.seen.copy()), torch.arange(len(people))
+    out = sessions.seen if allowed is None else sessions.seen | ~allowed
+    used, rows = torch.from_numpy(out.copy()), torch.arange(len(people))
     state = _after(network, sessions.obs)
     steps: list[Step] = []
     log_probs, entropies, values, there = [], [], [], []

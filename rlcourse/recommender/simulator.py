@@ -187,11 +187,6 @@ class Sessions:
         same = (audience.genre[None, None] == self.shown[:, :, None]).sum(axis=1)
         return np.asarray(np.where(self.seen, 0.0, chance * TIRED**same))
 
-    def best(self) -> NDArray[np.int64]:
-        """What pays most now, with the audience's own probabilities: nobody else can know it; ``[N]``."""
-        worth = self.consumes() * (self.likes + DISLIKED * (1 - self.likes))
-        return np.asarray(worth.argmax(axis=1))
-
     def step(self, recommended: NDArray[np.int64]) -> Step:
         """Recommend one item to each person.
 
