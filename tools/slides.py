@@ -81,11 +81,8 @@ def _section(section: Tag, level: int) -> Iterator[Slide]:
         elif pictures := _pictures(part):
             for picture in pictures:
                 last = shown[-1].body if shown else [""]
-                room = picture.count("\n") < LINES - SHORT or not picture.startswith("<pre")
-                if _is_short(last[-1]) and len(last) < 3 and room:
-                    shown[-1].body.append(
-                        picture
-                    )  # a line or two share the slide with what follows
+                if _is_short(last[-1]) and len(last) < 3 and not _is_long(picture):
+                    last.append(picture)  # a line or two share the slide with what follows
                 else:
                     shown.append(Slide(title, [picture], level=level))
         elif part.name == "fieldset":
@@ -108,6 +105,10 @@ def _section(section: Tag, level: int) -> Iterator[Slide]:
 
 def _is_short(part: str) -> bool:
     return part.startswith("<pre") and part.count("\n") < SHORT
+
+
+def _is_long(part: str) -> bool:
+    return part.startswith("<pre") and part.count("\n") >= LINES - SHORT
 
 
 def _question(part: Tag, title: str, level: int) -> Slide:
