@@ -21,9 +21,9 @@ from rlcourse.grading import build as building
 from rlcourse.grading.check import prove
 from rlcourse.grading.grade import Graded, Submission, collect, grade_all, read_cells
 from rlcourse.grading.master import NAME, read
-from rlcourse.grading.report import write_reports
+from rlcourse.grading.report import BY_HAND, read_marks, write_reports
 from rlcourse.grading.sandbox import ISOLATIONS, WEAKNESS, Limits, Sandbox, SandboxError
-from rlcourse.grading.similarity import similar
+from rlcourse.grading.similarity import borrowed, similar
 from rlcourse.grading.skeleton import skeleton
 
 __all__ = ["app"]
@@ -42,8 +42,7 @@ def build(
         secret: a number that deals other hidden cases; by default the master's own.
     """
     _require(labs)
-    for path in labs:
-        lab = read(path)
+    for path, lab in [(path, read(path)) for path in labs]:  # all of them, or none
         files = building.build(lab, out / lab.name, secret)
         where = building.public_file(path, lab)
         if where is not None:
@@ -102,6 +101,7 @@ def grade(
     jobs: Annotated[int, tyro.conf.arg(aliases=["-j"])] = 1,
     cluster: str | None = None,
     secret: int | None = None,
+    column: str | None = None,
     isolation: str = "bubblewrap",
     seconds: float = 10.0,
     memory: int = 2048,
@@ -115,13 +115,15 @@ def grade(
         jobs: submissions at a time.
         cluster: a Ray cluster's address to grade on instead, or local for one on this machine.
         secret: a number that deals other hidden cases; by default the master's own.
+        column: the assignment's name and number in Canvas, as an export of its gradebook has them, like
+            "Lab 4 (12345)"; by default the lab's title, which would be a new assignment.
         isolation: bubblewrap; or weaker, where there is none: user (as root, another user) or limits.
         seconds: of processor time for one test.
         memory: MB for one process of student code.
     """
     read_lab = read(lab)
     check_positive("jobs", jobs)
-    given = collect(submissions)
+    given, marks = collect(submissions), read_marks(out)
     check_not_negative("seconds", seconds)
     limits = Limits(seconds=seconds, memory=check_positive("memory", memory))
     if weakness := WEAKNESS.get(isolation):
@@ -144,15 +146,17 @@ def grade(
             hide=(lab, submissions),
             on_graded=on_graded,
         )
-    alike = similar(
-        {s.name: cells for s in given if (cells := _cells(s))}, (*read_lab.given, *read_lab.stub)
-    )
-    write_reports(read_lab, graded, alike, out)
+    handed_out = (*read_lab.given, *read_lab.stub)
+    written = {s.name: cells for s in given if (cells := _cells(s))}
+    others = {n: found for n, cells in written.items() if (found := borrowed(handed_out, cells))}
+    alike = similar(written, handed_out)
+    write_reports(read_lab, graded, alike, out, marks=marks, borrowed=others, column=column)
     points = [row.points for row in graded]
     lost = sum(bool(row.error) for row in graded)
     print(
         f"{len(graded)} submissions: median {statistics.median(points):g} of {read_lab.points} points; "
         f"{lost} could not be graded\nkept in {out}; look at {out / 'report.html'}"
+        + (f"; the points by hand go into {out / BY_HAND}" if read_lab.rubric else "")
     )
 
 

@@ -38,6 +38,7 @@ __all__ = [
 
 LARGEST = 20  # MB of a submission's file
 KINDS = (".ipynb", ".py")
+PACKED = (".zip", ".gz", ".tar", ".tgz", ".7z", ".rar")
 
 
 @dataclass(frozen=True)
@@ -72,31 +73,32 @@ class Graded:
 
 
 def collect(folder: Path) -> list[Submission]:
-    """The notebooks and Python files in a folder, or one in each of its folders, in order.
+    """What a folder holds, in order: its files, and of each of its folders the notebook, if there is one.
+
+    What is no notebook and no Python file is there too, so that nobody is forgotten: grading says why not.
 
     Names as Canvas (``doejane_12_345_lab.ipynb``) and Moodle (``Jane Doe_12_assignsubmission_file_/``) give
     them tell who it is from; else the name of the file or of its folder does.
 
     Raises:
-        InvalidArgumentError: there are none.
+        InvalidArgumentError: there is no notebook and no Python file in it.
     """
     if not folder.is_dir():
-        raise InvalidArgumentError(f"submissions = {folder}: no such folder")
-    found = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        hidden = any(part.startswith((".", "__")) for part in inside.parts)
-        if path.suffix not in KINDS or hidden or path.is_symlink() or not path.is_file():
-            continue
-        found.append((path, inside))
-    if not found:
-        raise InvalidArgumentError(f"submissions = {folder}: holds no {' and no '.join(KINDS)}")
+        raise InvalidArgumentError(f"submissions = {folder}: no such folder; must be a folder")
+    entries = [path for path in sorted(folder.iterdir()) if _counts(path)]
+    handed_in = [(entry, _chosen(entry)) for entry in entries]
+    if not any(path.suffix.lower() in KINDS for _, paths in handed_in for path in paths):
+        packed = next((path.name for path in entries if path.suffix.lower() in PACKED), "")
+        hint = f"; {packed} is packed: unpack it there" if packed else ""
+        raise InvalidArgumentError(
+            f"submissions = {folder}: holds no {' and no '.join(KINDS)}{hint}"
+        )
     names: set[str] = set()
     submissions = []
-    for path, inside in found:
-        label = inside.parts[0] if len(inside.parts) > 1 else path.stem
-        beside = [other for other, place in found if place.parts[0] == inside.parts[0]]
-        name = label if len(beside) == 1 else "-".join(inside.with_suffix("").parts)
+    for entry, path, alone in ((e, path, len(ps) == 1) for e, ps in handed_in for path in ps):
+        label = entry.name if entry.is_dir() else entry.stem
+        inside = path.relative_to(folder)
+        name = label if alone else "-".join(inside.with_suffix("").parts)
         name = unique = re.sub(r"[^\w.@+-]+", "_", name).strip("._") or "submission"
         number = 1
         while unique.lower() in names:
@@ -117,12 +119,37 @@ def collect(folder: Path) -> list[Submission]:
     return submissions
 
 
+def _counts(path: Path) -> bool:
+    """Whether somebody has handed this in, and not their computer."""
+    return not (path.name.startswith((".", "__")) or path.is_symlink())
+
+
+def _chosen(entry: Path) -> list[Path]:
+    """What counts of a file or of a student's folder: its notebooks, else its Python files, else anything."""
+    if not entry.is_dir():
+        return [entry]
+    files = [
+        path
+        for path in sorted(entry.rglob("*"))
+        if path.is_file()
+        and all(map(_counts, (path, *(p for p in path.parents if entry in p.parents))))
+    ]
+    for kind in KINDS:
+        if found := [path for path in files if path.suffix.lower() == kind]:
+            return found
+    return files[:1] or [entry]
+
+
 def read_cells(path: Path) -> list[str]:
     """The code cells of a submission.
 
     Raises:
         CourseError: it is no notebook and no Python, or too large.
     """
+    kind = path.suffix.lower()
+    if kind not in KINDS:
+        what = f"{path.name} is handed in" if path.is_file() else "no file is handed in"
+        raise CourseError(f"{what}; must be one of {' or '.join(KINDS)}")
     try:
         if path.stat().st_size > LARGEST << 20:
             raise CourseError(f"the file has more than {LARGEST} MB")
@@ -131,7 +158,7 @@ def read_cells(path: Path) -> list[str]:
         raise CourseError(f"the file cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise CourseError("the file is not text in UTF-8") from None
-    if path.suffix == ".py":
+    if kind == ".py":
         cells = re.split(r"(?m)^# %%(?!.*\[markdown\]).*$", text)
         return [re.split(r"(?m)^# %%.*\[markdown\].*$", cell)[0] for cell in cells]
     if not text.strip():
@@ -226,7 +253,9 @@ def grade_all(
         CourseError: the grader does not pass its own test; nobody is graded.
     """
     folder = out / "results"
-    folder.mkdir(parents=True, exist_ok=True)
+    if not out.exists():
+        out.mkdir(parents=True, mode=0o700)  # marks are nobody else's affair
+    folder.mkdir(exist_ok=True)
     settings = f"{lab.text}|{secret}|{isolation}|{asdict(limits)}"
     keys = {s.name: _key(s, settings) for s in submissions}
     results: dict[str, Graded] = {}
@@ -328,7 +357,7 @@ def _grade_there(given: Given, submission: Submission, content: bytes, key: str)
         _there = given, (lab, sandbox, secret)
     lab, sandbox, secret = _there[1]
     with tempfile.TemporaryDirectory() as folder:  # only its owner may enter
-        path = Path(folder) / f"submission{submission.path.suffix}"
+        path = Path(folder) / submission.path.name
         path.write_bytes(content)
         return grade_one(lab, sandbox, replace(submission, path=path), secret, key)
 

@@ -42,6 +42,7 @@ KNOWN: dict[str, dict[str, type]] = {  # which settings a kind of cell has, and 
     "instructor": {},
 }
 PUBLIC_POINTS, HIDDEN_POINTS = 6, 8
+HAND_POINTS = 6  # of the marking guide
 
 
 class MasterError(CourseError):

@@ -324,7 +324,7 @@ class Session:
                 if self._processor_time() - self._used > seconds:
                     raise self._struck(f"{what} took more than {seconds:g} s of processor time")
                 if looked - self._since > 6 * seconds:
-                    raise self._struck(f"{what} took more than {6 * seconds:g} s")
+                    raise self._struck(f"{what} took more than {6 * seconds:g} s", asleep=True)
         line, _, self._buffer = b"".join(parts).partition(b"\n")
         try:
             reply = json.loads(line)
@@ -345,9 +345,9 @@ class Session:
             return f"{what} was killed: too much memory, or by itself"
         return f"{what} ended the whole process (code {code})"
 
-    def _struck(self, message: str) -> StruckError:
+    def _struck(self, message: str, asleep: bool = False) -> StruckError:
         self.stop()
-        return StruckError(message)
+        return StruckError(message, asleep)
 
     def stop(self) -> None:
         """End the worker and all that it has started."""

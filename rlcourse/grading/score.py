@@ -78,20 +78,23 @@ def here(names: dict[str, Any], cells: Iterable[str]) -> Here:
 
 
 def score(lab: Lab, session: Session, secret: int = 0) -> list[Outcome]:
-    """Run every test on a submission in its worker; after two strikes a function is called no more."""
+    """Run every test on a submission in its worker.
+
+    After two strikes, or one for which it slept, a function is called no more.
+    """
     outcomes = []
     strikes: Counter[str] = Counter()
     for test in lab.tests:
         names = [name for name in test.arguments if name != "rng"]
         if lost := [name for name in names if strikes[name] >= STRIKES]:
-            message = f"not run: {lost[0]} did not come back from {STRIKES} tests"
+            message = f"not run: {lost[0]} did not come back before"
         else:
             session.begin()
             try:
                 with _own_time(session.sandbox.limits.seconds * 3):
                     message = judge(lab, test, session, secret)
             except StruckError as error:
-                strikes.update(names)
+                strikes.update(names * (STRIKES if error.asleep else 1))
                 message = str(error)
             except FailedTestError as error:
                 message = str(error)

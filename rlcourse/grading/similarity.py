@@ -11,13 +11,14 @@ import ast
 import io
 import keyword
 import math
+import re
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from itertools import combinations
 
-__all__ = ["lines_changed", "similar", "tokens"]
+__all__ = ["borrowed", "lines_changed", "similar", "tokens"]
 
 LENGTH = 6  # tokens in a row
 LONGEST = 100_000  # characters of a cell that is read as code
@@ -74,6 +75,32 @@ def similar(
     return sorted(pairs, reverse=True)
 
 
+def borrowed(handed_out: Iterable[str], cells: Iterable[str]) -> list[str]:
+    """The modules of this package that a submission imports and the cells that were handed out do not.
+
+    >>> borrowed(["from rlcourse.mdp import grid"], ["import rlcourse.mdp, numpy", "from rlcourse import returns"])
+    ['rlcourse.returns']
+    """
+    return sorted(_imported(cells) - _imported(handed_out))
+
+
+def _imported(cells: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for cell in cells:
+        try:
+            nodes = list(ast.walk(ast.parse(_code(cell))))
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module == "rlcourse":
+                found |= {f"rlcourse.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module)
+    return {name for name in found if name.startswith("rlcourse.")}
+
+
 def lines_changed(handed_out: Iterable[str], cells: Iterable[str]) -> int:
     """How many lines of code differ from the functions and classes that a student was to repair.
 
@@ -97,12 +124,17 @@ def lines_changed(handed_out: Iterable[str], cells: Iterable[str]) -> int:
     return count
 
 
+def _code(cell: str) -> str:
+    """A cell that can be read as Python, without a notebook's own commands; nothing of one that is too long."""
+    return re.sub(r"(?m)^[%!].*$", "pass", cell) if len(cell) <= LONGEST else ""
+
+
 def _definitions(cells: Iterable[str]) -> dict[str, list[str]]:
     """The lines of each function and class, as one writes them who writes no comments."""
     found: dict[str, list[str]] = {}
     for cell in cells:
         try:
-            statements = ast.parse(cell if len(cell) <= LONGEST else "").body
+            statements = ast.parse(_code(cell)).body
             for statement in statements:
                 if isinstance(statement, ast.FunctionDef | ast.ClassDef):
                     for node in ast.walk(statement):

@@ -38,7 +38,14 @@ class FailedTestError(CourseError):
 
 
 class StruckError(FailedTestError):
-    """A call did not come back: out of time, or the process ended."""
+    """A call did not come back: out of time, or the process ended.
+
+    ``asleep`` says that it has waited and not worked: for that, nobody waits twice.
+    """
+
+    def __init__(self, message: str, asleep: bool = False) -> None:
+        super().__init__(message)
+        self.asleep = asleep
 
 
 class Backend(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from rlcourse.grading import check as checking
 from rlcourse.grading import grade as grading
 from rlcourse.grading.grade import collect, grade_all, read_cells
 from rlcourse.grading.master import Lab, parse
-from rlcourse.grading.report import feedback_html, feedback_markdown
+from rlcourse.grading.report import (
+    Mark,
+    feedback_html,
+    feedback_markdown,
+    read_marks,
+    write_reports,
+)
 from rlcourse.grading.sandbox import Limits, Sandbox, SandboxError
 from rlcourse.grading.score import sandboxed
 from rlcourse.grading.similarity import similar
@@ -35,10 +42,9 @@ def test_canvas_and_moodle_tell_who_it_is_from(tmp_path: Path) -> None:
     for folder in (moodle, two, tmp_path / "__MACOSX"):
         folder.mkdir()
         (folder / "lab.ipynb").write_text("")
-    (two / "other.py").write_text("")
+    (moodle / "helper.py").write_text("")  # beside a notebook nothing else counts
+    (two / "other.ipynb").write_text("")
     (tmp_path / "roejohn_LATE_12_345_my-lab.ipynb").write_text("")
-    (tmp_path / "none").mkdir()
-    (tmp_path / "notes.txt").write_text("")
     (tmp_path / "away.py").symlink_to("/etc/passwd")
     found = {s.name: (s.student, s.canvas_id, s.moodle_id) for s in collect(tmp_path)}
     assert found == {
@@ -49,8 +55,34 @@ def test_canvas_and_moodle_tell_who_it_is_from(tmp_path: Path) -> None:
     }
     with pytest.raises(InvalidArgumentError, match="no such folder"):
         collect(tmp_path / "nowhere")
-    with pytest.raises(InvalidArgumentError, match="holds no"):
-        collect(tmp_path / "none")
+
+
+def test_what_is_no_notebook_is_graded_as_zero_and_not_forgotten(
+    tiny: Lab, tmp_path: Path, bubblewrap: str
+) -> None:
+    right = notebook(*tiny.given, *tiny.solution)
+    (tmp_path / "shouted.IPYNB").write_text(right)
+    (tmp_path / "renamed.ipynb.txt").write_text(right)
+    (tmp_path / "packed.zip").write_bytes(b"PK")
+    (tmp_path / "None At All_7_assignsubmission_file").mkdir()
+    rows = grade_all(tiny, collect(tmp_path), tmp_path.parent / "out", isolation=bubblewrap)
+    assert {row.name: (row.points, row.error) for row in rows} == {
+        "shouted": (14, ""),
+        "renamed.ipynb": (0, "renamed.ipynb.txt is handed in; must be one of .ipynb or .py"),
+        "packed": (0, "packed.zip is handed in; must be one of .ipynb or .py"),
+        "None_At_All_7_assignsubmission_file": (
+            0,
+            "no file is handed in; must be one of .ipynb or .py",
+        ),
+    }
+
+
+def test_a_folder_without_any_notebook_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"holds no .ipynb and no .py$"):
+        collect(tmp_path)
+    (tmp_path / "submissions.zip").write_bytes(b"PK")
+    with pytest.raises(InvalidArgumentError, match=r"submissions\.zip is packed: unpack it there"):
+        collect(tmp_path)
 
 
 def test_cells_of_a_python_file(tmp_path: Path) -> None:
@@ -263,6 +295,7 @@ def test_a_class_is_graded_told_and_gone_on_with(
         assert "<b>" not in text and "rng.normal" not in text and "def test_" not in text
     result = json.loads((out / "gradescope/doejane_12_345_tiny.json").read_text())
     assert sum(test["score"] for test in result["tests"]) == 14
+    assert out.stat().st_mode & 0o077 == 0  # nobody else's affair
 
     # Nothing is graded twice; what has changed is.
     asked: list[str] = []
@@ -278,8 +311,116 @@ def test_a_class_is_graded_told_and_gone_on_with(
     assert rlcourse(*command)[0] == 0 and asked == []
     (handed_in / "copy_14_347_tiny.ipynb").write_text(notebook(*tiny.solution))
     (out / "results/doejane_12_345_tiny.json").write_text("{half")
+    (handed_in / "<b>_15_348_tiny.ipynb").unlink()
     code, said, _ = rlcourse(*command)
-    assert asked == ["copy_14_347_tiny", "doejane_12_345_tiny"] and "median 10.5" in said
+    assert asked == ["copy_14_347_tiny", "doejane_12_345_tiny"] and "median 14" in said
+    assert {path.stem for path in (out / "feedback").iterdir()} == {
+        "2+3_13_346_tiny",
+        "copy_14_347_tiny",
+        "doejane_12_345_tiny",
+    }
+
+
+def graded(name: str, student: str, points: int, **more: object) -> grading.Graded:
+    fields = {"canvas_id": "", "moodle_id": "", "most": 14, "outcomes": (), "notes": ()}
+    fields |= {"unwritten": (), "changed": None, "error": "", "seconds": 1.0, "isolation": "limits"}
+    return grading.Graded(name=name, student=student, points=points, key="", **{**fields, **more})  # type: ignore[arg-type]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_points_by_hand_are_kept_and_counted(tiny: Lab, tmp_path: Path) -> None:
+    """In the table's own form, and as a spreadsheet of another country writes it."""
+    rows = [
+        graded("doejane_12_345_tiny", "doejane", 14, canvas_id="12"),
+        graded("Roe_9_assignsubmission_file", "Roe", 7, moodle_id="9"),
+    ]
+    write_reports(tiny, rows, [], tmp_path)
+    assert [row["points"] for row in table(tmp_path / "by-hand.csv")] == ["", ""]
+    assert table(tmp_path / "canvas.csv")[0]["One mean and one box"] == "14"  # possible
+    (tmp_path / "by-hand.csv").write_text(
+        "submission;student;points;remark\ndoejane_12_345_tiny;doejane;4,5;no units\n"
+        "gone;Gone;6;\nRoe_9_assignsubmission_file;Roe;;\n",
+        "utf-8-sig",
+    )
+    for _ in range(2):  # what was written can be read again
+        marks = read_marks(tmp_path)
+        write_reports(tiny, rows, [], tmp_path, marks=marks, column="Lab 4 (77)")
+    kept = {row["submission"]: row["points"] for row in table(tmp_path / "by-hand.csv")}
+    assert kept == {
+        "doejane_12_345_tiny": "4.5",
+        "Roe_9_assignsubmission_file": "",
+        "gone": "6",
+    }
+    canvas = [(row["ID"], row["Lab 4 (77)"]) for row in table(tmp_path / "canvas.csv")]
+    assert canvas == [("", "20"), ("12", "18.5"), ("", "7")]
+    moodle = table(tmp_path / "moodle.csv")
+    assert [row["Maximum grade"] for row in moodle] == ["20", "20"]
+    assert moodle[1]["Identifier"] == "Participant 9" and moodle[1]["Last modified (grade)"] == ""
+    assert moodle[0]["Feedback comments"] == "14 of 14 automatic points, 4.5 of 6 by hand"
+    page = (tmp_path / "feedback/doejane_12_345_tiny.html").read_text("utf-8")
+    assert "4.5 of 6 by hand" in page and "By hand: no units" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("submission,points\n", "has no column student; must have submission, student"),
+        ("submission,student,points,remark\na,A,7,\n", "line 2: points = '7'; must be a number"),
+        ("submission,student,points,remark\n\na,A,good,\n", "line 3: points = 'good'"),
+        ("submission,student,points,remark\na,A,nan,\n", "points = 'nan'"),
+        ("submission,student,points,remark\na,A,1,\na,A,2,\n", "line 3: a stands there twice"),
+        ("submission,student,points,remark\na\n", ""),
+    ],
+)
+def test_a_table_by_hand_that_cannot_be_read(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "by-hand.csv").write_text(text)
+    if not said:  # a line that stops early says nothing yet
+        assert read_marks(tmp_path) == {"a": Mark()}
+        return
+    with pytest.raises(InvalidArgumentError, match=said):
+        read_marks(tmp_path)
+
+
+def test_feedback_is_packed_under_the_names_that_moodle_and_canvas_know(
+    tiny: Lab, tmp_path: Path
+) -> None:
+    rows = [
+        graded("doejane_12_345_tiny", "doejane", 14, canvas_id="12"),
+        graded("Jane_Roe_9_assignsubmission_file", "Jane Roe", 7, moodle_id="9"),
+    ]
+    write_reports(tiny, rows, [], tmp_path)
+    packed = (tmp_path / "feedback.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "feedback.zip") as archive:
+        assert archive.namelist() == [
+            "doejane_12_345_tiny.html",
+            "Jane Roe_9_assignsubmission_file/Jane_Roe_9_assignsubmission_file.html",
+        ]
+        page = archive.read("doejane_12_345_tiny.html")
+    assert page == (tmp_path / "feedback/doejane_12_345_tiny.html").read_bytes()
+    write_reports(tiny, rows, [], tmp_path)
+    assert (tmp_path / "feedback.zip").read_bytes() == packed
+
+
+def test_what_is_borrowed_from_the_package_is_reported(
+    rlcourse: Callable[..., tuple[int, str, str]], tiny: Lab, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    lent = "%matplotlib inline\ndef helper():\n    from rlcourse import returns\n"
+    for name, cells in {"own": tiny.solution, "lent": (*tiny.solution, lent)}.items():
+        (tmp_path / f"in/{name}.ipynb").write_text(notebook(*tiny.given, *cells))
+    out = tmp_path / "out"
+    command = ("lab", "grade", str(TINY), str(tmp_path / "in"), "-o", str(out))
+    assert rlcourse(*command, "--isolation", "limits")[0] == 0
+    assert {row["submission"]: row["borrowed"] for row in table(out / "scores.csv")} == {
+        "lent": "rlcourse.returns",
+        "own": "",
+    }
+    page = (out / "report.html").read_text("utf-8")
+    assert "lent: rlcourse.returns" in page and "own: rlcourse" not in page
 
 
 def test_ctrl_c_keeps_what_is_graded_and_starts_nothing_more(
@@ -381,10 +522,18 @@ def test_{name}_{n}({name}):
 )
 
 
+def test_a_function_that_sleeps_is_waited_for_once(bubblewrap: str) -> None:
+    cells = ["import time\ndef loops(x):\n    time.sleep(99)", "def doubles(x):\n    return 2 * x"]
+    with Sandbox(bubblewrap, Limits(seconds=0.5)) as sandbox:
+        said = [outcome.message for outcome in sandboxed(parse(TWO), cells, sandbox)]
+    assert said[0] == "it took more than 3 s" and said[3] == ""
+    assert said[1] == said[2] == "not run: loops did not come back before"
+
+
 def test_a_function_that_loops_costs_no_other_its_points(bubblewrap: str) -> None:
     """After two strikes it is called no more; its neighbour of the same question is."""
     cells = ["def loops(x):\n    while True: pass", "def doubles(x):\n    return 2 * x"]
     with Sandbox(bubblewrap, Limits(seconds=0.5)) as sandbox:
         said = [outcome.message for outcome in sandboxed(parse(TWO), cells, sandbox)]
     assert ["more than 0.5 s" in message for message in said[:2]] == [True, True]
-    assert said[2] == "not run: loops did not come back from 2 tests" and said[3] == ""
+    assert said[2] == "not run: loops did not come back before" and said[3] == ""
