@@ -373,13 +373,26 @@ def test_a_row_a_lab_with_what_its_master_says(book: Book) -> None:
     ]
 
 
-@pytest.mark.parametrize("content", ["", "ques: a name that no lab has.", "queues"])
-def test_a_lab_that_is_not_listed_or_not_there_is_an_error(book: Book, content: str) -> None:
+@pytest.mark.parametrize("content", ["ques: a name that no lab has.", "queues"])
+def test_a_lab_that_is_not_there_is_an_error(book: Book, content: str) -> None:
     (book.folder / "labs/queues").mkdir(parents=True)
     (book.folder / "labs/queues/lab.py").write_text(skeleton("queues")["lab.py"], "utf-8")
     book.build(index=f"# One\n\n:::{{lab-table}}\n{content}\n:::\n")
-    assert "lab-table: must name each lab of labs/ once" in book.warnings
-    assert "queues" in book.warnings
+    assert "lab-table: unknown:" in book.warnings
+    assert ("'ques'" in book.warnings) == (content != "queues")
+
+
+def test_a_lab_without_a_line_comes_last_and_without_labs_the_lines_stand_alone(book: Book) -> None:
+    content = ":::{lab-table}\nqueues: say how long one waits.\n:::\n"
+    page = book.build(index=f"# One\n\n{content}")
+    row = [cell.get_text(strip=True) for cell in page.select(".rl-live-labs tbody td")]
+    assert row == ["queues", "say how long one waits.", "", ""]
+    for name in ("alone", "queues"):
+        (book.folder / "labs" / name).mkdir(parents=True)
+        (book.folder / "labs" / name / "lab.py").write_text(skeleton(name)["lab.py"], "utf-8")
+    page = book.build(index=f"# One\n\n{content}")
+    names = [code.get_text() for code in page.select(".rl-live-labs tbody code")]
+    assert names == ["queues", "alone"]
 
 
 # --- the rest -------------------------------------------------------------------------------------

@@ -16,11 +16,8 @@ from rlcourse.grading.master import read
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "book/back/teaching.md").read_text("utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"^```\n(.*?)^```$", GUIDE, re.M | re.S)
-    for line in block.splitlines()
-]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", GUIDE, re.M | re.S)  # language and text
+COMMANDS = [line for language, text in BLOCKS if not language for line in text.splitlines()]
 WEEKS = GUIDE.split("## Fourteen weeks")[1].split("\n## ")[0]
 LABS = [path.parent.name for path in sorted(ROOT.glob("labs/*/lab.py"))]
 
@@ -56,6 +53,24 @@ def test_every_file_that_it_names_is_made(made: Path) -> None:
     assert len(named) > 8
     for name in named:
         assert (made / name).exists(), name
+
+
+def test_the_students_copy_holds_no_lab_and_no_history(tmp_path: Path) -> None:
+    clone = tmp_path / "mine"
+    subprocess.run(["git", "clone", "-q", "--shared", str(ROOT), str(clone)], check=True)
+    [block] = [text for language, text in BLOCKS if language == "bash"]
+    publish, commit, *copy = block.splitlines()
+    assert publish.startswith("make publish URL=") and commit.startswith("git commit --all")
+    subprocess.run(["bash", "-ec", "\n".join(copy)], cwd=clone, check=True)
+    students = tmp_path / "students"
+    assert not (students / "labs").exists() and not (students / ".git").exists()
+    kept = {path.name for path in clone.iterdir()} - {"labs", ".git"}
+    assert {path.name for path in students.iterdir()} == kept
+
+
+def test_every_lab_has_its_line() -> None:
+    [lines] = re.findall(r":::\{lab-table\}\n(.*?)\n:::", GUIDE, re.S)
+    assert sorted(line.split(": ")[0] for line in lines.splitlines()) == LABS
 
 
 def test_its_targets_exist() -> None:
