@@ -14,10 +14,11 @@ import pytest
 from rlcourse import evidence
 from rlcourse.errors import InvalidArgumentError
 from rlcourse.evidence import recommender as measures
-from rlcourse.recommender import actor_critic, baselines, metrics
+from rlcourse.recommender import actor_critic, baselines, metrics, simulator
 from rlcourse.recommender.data import leave_last_out, load, sessions
 
 TINY = {"epochs": 1, "epochs_rewarded": 1, "embedding": 8, "hidden": [8], "negatives": 20}
+STAGE = {"updates": 2, "sessions": 8}
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +69,7 @@ def test_who_has_seen_the_future_shows_and_a_shuffle_takes_the_order_away(
 def test_the_control_is_the_run_that_never_had_a_critic() -> None:
     """From one first stage, it ends where a control that was trained alone ends."""
     split = sessions(load(size="tiny"))
-    score, facts = measures.learned(TINY, 3)
+    score, facts = measures.learned(TINY, 3, weight=0.2, stage=STAGE)
     config = actor_critic.Config(**TINY)
     for weight, key in ((0.5, "ndcg"), (0.0, "control")):
         alone = actor_critic.train(replace(config, advantage=weight), split, 3)
@@ -76,6 +77,34 @@ def test_the_control_is_the_run_that_never_had_a_critic() -> None:
     assert score == facts["ndcg"] and facts["difference"] == score - facts["control"]
     assert len(facts["epoch"]) == len(facts["entropies"]) == 2
     assert "user" not in facts
+
+
+def test_a_stage_in_the_simulator_is_judged_against_the_same_sessions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By other roads: the order of a mixture by hand, what each is paid, and steps of no length."""
+    split = sessions(load(size="tiny"))
+    _, facts = measures.learned(TINY, 3, weight=0.7, stage=STAGE)
+    ours = actor_critic.train(actor_critic.Config(**TINY), split, 3)
+    ease, users = baselines.ease(split), np.arange(len(split.users))
+    seen = split.history.matrix(len(split.items)).toarray() > 0
+    second = np.ma.array(ease(users), mask=seen)
+    second = (second - second.mean(axis=1)[:, None]) / second.std(axis=1)[:, None]
+    mixed = ours.scores(users) + 0.7 * second.filled(0.0)
+    by_hand = metrics.judge(lambda some: mixed[some], split).mean("ndcg")
+    assert facts["leaning"] == pytest.approx(by_hand)
+    assert facts["gained"] == facts["leaning"] - facts["control"]
+    people = np.random.default_rng(3).permutation(len(split.users))[:20]
+    paid = [
+        measures._paid(simulator.by_scores(scores, people), people, 3)
+        for scores in (baselines.popularity(split), ease)
+    ]
+    best = max(*paid, facts["leaning_paid"])
+    assert facts["earned"] == facts["taught_paid"] - best
+    assert facts["taught"] != facts["leaning"] and 0 < facts["taught_paid"] < 20
+    _, still = measures.learned(TINY, 3, weight=0.7, stage={**STAGE, "learning_rate": 0.0})
+    assert still["taught"] == still["leaning"] and still["taught_paid"] == still["leaning_paid"]
+    assert 0 < still["kept"] < 0.2  # one standard error
 
 
 def test_settings_are_chosen_without_what_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +160,7 @@ def test_within_candidates_nothing_else_is_recommended() -> None:
 
 def test_boards_and_estimators_run_and_say_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: dict[str, Any] = {"paid": [0.5], "ndcg": [0.2], "control_paid": [0.4], "control": [0.3]}
+    kept |= {key: [0.1] for _, *keys in measures.LEARNED[2:] for key in keys}
     monkeypatch.setattr(evidence, "load", lambda name: kept)
     score, facts = measures.boards({}, 0, of="recommender-actor-critic")
     assert -1 <= score <= 1 and facts["paid"].keys() == facts["real"].keys()

@@ -131,7 +131,15 @@ def test_a_session_never_shows_anything_twice(audience: Audience) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"updates": 0}, {"gamma": 2.0}, {"auxiliary": -1.0}, {"sessions": 1.5}]
+    "settings",
+    [
+        {"updates": 0},
+        {"gamma": 2.0},
+        {"auxiliary": -1.0},
+        {"sessions": 1.5},
+        {"temperature": 0.0},
+        {"temperature": np.inf},
+    ],
 )
 def test_settings_that_cannot_be_right_are_told_of(settings: dict[str, float]) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(settings))):
@@ -145,10 +153,47 @@ def test_a_policy_that_learned_there_can_still_be_judged_here(
     assert 0 < board.mean("ndcg") < 1
 
 
-def test_within_some_items_nothing_else_is_recommended(
+def test_a_prior_in_units_of_its_spread_over_what_is_not_seen(
+    audience: Audience, split: Split
+) -> None:
+    """By hand for one person; the seen, and whoever gets no opinion, get zeros."""
+    values = np.random.default_rng(0).random(audience.taste.shape)
+    values[1] = 3.0
+    prior = on_policy.prior_of(lambda users: values[users], split, 0.5)
+    seen = split.history.matrix(len(split.items)).toarray() > 0
+    left = [v for v, used in zip(values[0], seen[0], strict=True) if not used]
+    mean = sum(left) / len(left)
+    spread = (sum((v - mean) ** 2 for v in left) / len(left)) ** 0.5
+    np.testing.assert_allclose(
+        prior[0][~seen[0]], [0.5 * (v - mean) / spread for v in left], rtol=1e-5
+    )
+    assert not prior[1].any() and not prior[seen].any()
+    with pytest.raises(InvalidArgumentError, match="weight"):
+        on_policy.prior_of(lambda users: values[users], split, -1.0)
+
+
+def test_a_prior_moves_both_the_lot_and_what_is_best(
+    audience: Audience, start: actor_critic.Result
+) -> None:
+    """Where it is large it decides; a temperature then decides how surely."""
+    users = np.arange(len(audience.split.users))
+    wish = np.random.default_rng(0).random(audience.taste.shape).astype(np.float32)
+    session = Sessions(audience, users)
+    best = on_policy.greedy(start.network, 1e4 * wish)(session, session.seen)
+    np.testing.assert_array_equal(best, np.where(session.seen, -1.0, wish).argmax(axis=1))
+    entropies = [
+        on_policy.train(replace(STAGE, temperature=t), audience, start, prior=10 * wish).log[-1]
+        for t in (0.1, 1.0, 10.0)
+    ]
+    sure, usual, unsure = (row["entropy"] for row in entropies)
+    assert sure < usual < unsure
+
+
+def test_what_a_prior_forbids_is_never_recommended(
     audience: Audience, start: actor_critic.Result, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     within = np.random.default_rng(0).random(audience.taste.shape) < 0.9
+    prior = np.where(within, 0.0, -np.inf).astype(np.float32)
     step, shown = Sessions.step, []
 
     def watched(session: Sessions, item: np.ndarray) -> simulator.Step:
@@ -156,15 +201,16 @@ def test_within_some_items_nothing_else_is_recommended(
         return step(session, item)
 
     monkeypatch.setattr(Sessions, "step", watched)
-    on_policy.train(STAGE, audience, start, within=within)
+    log = on_policy.train(STAGE, audience, start, prior=prior).log
+    assert all(np.isfinite(value) for row in log[-2:] for value in row.values())
     people = np.arange(30)
-    simulator.play(audience, people, on_policy.greedy(start.network, within))
+    simulator.play(audience, people, on_policy.greedy(start.network, prior))
     assert len(shown) > 2 * 20 and np.concatenate(shown).all()
-    few = np.zeros_like(within)
-    few[:, :15] = True
-    for wrong in (few, within[:-1]):
+    few = np.full_like(prior, -np.inf)
+    few[:, :15] = 0.0
+    for wrong in (few, prior[:-1], np.full_like(prior, np.nan)):
         with pytest.raises(InvalidArgumentError, match="at least 20 unseen items each"):
-            on_policy.train(STAGE, audience, start, within=wrong)
+            on_policy.train(STAGE, audience, start, prior=wrong)
 
 
 def test_the_steps_fall_to_nothing(

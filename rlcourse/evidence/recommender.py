@@ -81,7 +81,12 @@ BASELINES: dict[str, Callable[..., Scores]] = {
     "blend": _blend,
 }
 # What `learned` keeps of either policy: its name, its return in the simulator, its NDCG in reality.
-LEARNED = (("actor-critic", "paid", "ndcg"), ("control", "control_paid", "control"))
+LEARNED = (
+    ("actor-critic", "paid", "ndcg"),
+    ("control", "control_paid", "control"),
+    ("actor-critic + EASE", "leaning_paid", "leaning"),
+    ("the same, taught", "taught_paid", "taught"),
+)
 _kept: dict[tuple[str, str], Scores] = {}
 
 
@@ -190,10 +195,13 @@ def _last() -> Split:
     return replace(split, held_out=Events(target.item, stars, target.start))
 
 
-def learned(config: Mapping[str, Any], seed: int) -> Measured:
+def learned(
+    config: Mapping[str, Any], seed: int, *, weight: float, stage: Mapping[str, Any]
+) -> Measured:
     """NDCG@10 of the actor-critic; beside it all else that is asked of it, and its control without a critic.
 
-    Both go on from one first stage: until its end they are the same run.
+    Both go on from one first stage: until its end they are the same run. Then the actor-critic leans on EASE, with
+    this weight, and goes on learning in the simulator.
     """
     settings, split = actor_critic.Config(**config), _split()
     start = time.process_time()
@@ -228,9 +236,55 @@ def learned(config: Mapping[str, Any], seed: int) -> Measured:
         "divergence": ours.log[-1].get("kl", 0.0),
         "entropy": ours.log[-1]["entropy"],
         "control_entropy": control.log[-1]["entropy"],
-        "weights": sum(weight.numel() for weight in ours.network.parameters()),
+        "weights": sum(part.numel() for part in ours.network.parameters()),
+        **_taught(ours, control, on_policy.Config(**stage), weight, people, seed),
     }
+    facts["gained"] = facts["leaning"] - facts["control"]
     return board.mean("ndcg"), facts
+
+
+def _taught(
+    ours: actor_critic.Result,
+    control: actor_critic.Result,
+    stage: on_policy.Config,
+    weight: float,
+    people: NDArray[np.int64],
+    seed: int,
+) -> dict[str, float]:
+    """What a policy is worth that leans on EASE, before and after it has learned in the simulator.
+
+    ``earned``: what a session pays afterwards, less the most that one pays by popularity, by EASE, or before;
+    ``kept``: NDCG afterwards, less that before, and a standard error over people for it to lose.
+    """
+    split, audience = _split(), _audience()
+    prior = on_policy.prior_of(_fitted("ease", split), split, weight)
+    start = time.process_time()
+    taught = on_policy.train(stage, audience, ours, seed, prior=prior)
+    minutes = (time.process_time() - start) / 60
+    before, other, after = (
+        judge(_leaning(result.scores, prior), split) for result in (ours, control, taught)
+    )
+    paid = {
+        name: _paid(simulator.by_scores(_fitted(name, split), people), people, seed)
+        for name in ("popularity", "ease")
+    }
+    for name, result in (("before", ours), ("after", taught)):
+        paid[name] = _paid(on_policy.greedy(result.network, prior), people, seed)
+    earned = paid.pop("after")
+    return {
+        "leaning": before.mean("ndcg"),
+        "leaning_paid": paid["before"],
+        "leaning_control": other.mean("ndcg"),
+        "taught": after.mean("ndcg"),
+        "taught_paid": earned,
+        "earned": earned - max(paid.values()),
+        "kept": after.mean("ndcg") - before.mean("ndcg") + before.error("ndcg"),
+        "stage_minutes": minutes,
+    }
+
+
+def _leaning(scores: Scores, prior: NDArray[np.float32]) -> Scores:
+    return lambda users: scores(users) + prior[users]
 
 
 def _within(scores: Scores) -> Scores:

@@ -9,6 +9,9 @@ lot, they watch or do not, tire and leave, and with the advantages of the critic
 where :math:`L_s` is the supervised loss on real histories, which keeps the policy from becoming an expert in the
 simulator alone (A2C, Mnih et al. 2016; the auxiliary loss after Xin et al. 2020).
 
+The policy may lean on a prior, somebody else's ranking that stays as it is: :math:`\pi(i \mid h) \propto
+\exp((f(h)_i + p_i) / T)`, where the network has only to learn what the other does not know.
+
 Deviations: advantages are divided by their spread; the state is carried on from step to step, and what was not
 watched does not change it, as in the histories.
 """
@@ -22,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import zscore
 from torch import Tensor
 
 from rlcourse.envs.vector import Step
@@ -29,11 +33,13 @@ from rlcourse.errors import InvalidArgumentError, check_fraction, check_not_nega
 from rlcourse.networks import descend
 from rlcourse.recommender import actor_critic
 from rlcourse.recommender.actor_critic import Reader, log_loss, sequence_loss, windows
+from rlcourse.recommender.data import Split, blocks
+from rlcourse.recommender.metrics import Scores
 from rlcourse.recommender.simulator import LENGTH, Audience, Choose, Sessions
 from rlcourse.returns import gae
 from rlcourse.seeding import streams
 
-__all__ = ["Config", "greedy", "session_loss", "train"]
+__all__ = ["Config", "greedy", "prior_of", "session_loss", "train"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class Config:
     sessions: int = 128  # people who are met for one update
     gamma: float = 0.9  # discount a recommendation
     lam: float = 0.8  # GAE
+    temperature: float = (
+        1.0  # of the lot: the lower, the nearer to what is shown when nothing is drawn
+    )
     entropy: float = 0.0  # weight of the policy's entropy
     auxiliary: float = 1.0  # weight of the supervised loss on real histories
     value_weight: float = 0.25  # of the critic's loss
@@ -57,8 +66,28 @@ class Config:
             check_fraction(name, getattr(self, name))
         for name in ("updates", "sessions"):
             check_positive(name, getattr(self, name))
+        if not 0 < self.temperature < np.inf:
+            raise InvalidArgumentError(
+                f"temperature = {self.temperature!r}: must be more than zero and finite"
+            )
         for name in ("entropy", "auxiliary", "value_weight", "learning_rate", "max_grad_norm"):
             check_not_negative(name, getattr(self, name))
+
+
+def prior_of(scores: Scores, split: Split, weight: float) -> NDArray[np.float32]:
+    """A ranking as a prior, ``[U, I]``: in units of its spread over what a person has not seen, times ``weight``.
+
+    Raises:
+        InvalidArgumentError: ``weight`` is negative.
+    """
+    check_not_negative("weight", weight)
+    seen = split.history.matrix(len(split.items)).toarray() > 0
+    prior = np.zeros(seen.shape, dtype=np.float32)
+    for block in blocks(len(seen)):
+        values = np.where(seen[block], np.nan, scores(np.arange(len(seen))[block]))
+        with np.errstate(invalid="ignore"):  # who gets no opinion, all alike, gets zeros
+            prior[block] = np.nan_to_num(weight * zscore(values, axis=1, nan_policy="omit"))
+    return prior
 
 
 def session_loss(
@@ -81,7 +110,7 @@ def train(
     start: actor_critic.Result,
     seed: int = 0,
     *,
-    within: NDArray[np.bool_] | None = None,
+    prior: NDArray[np.float32] | None = None,
     loss: Callable[..., Tensor] = session_loss,
     on_progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> actor_critic.Result:
@@ -92,28 +121,30 @@ def train(
         audience: who is met; its split's histories are what is not forgotten.
         start: a trained reader of the same split.
         seed: of people, recommendations and samples.
-        within: what may be recommended to each person, shape ``[U, I]``; without it everything.
+        prior: added to the logits of each person, shape ``[U, I]``, as :func:`prior_of` makes it; minus
+            infinity is never recommended.
         loss: in the place of :func:`session_loss`.
         on_progress: called after each update, with its number and its log row: the mean ``paid`` of a session
             in which one recommends by lot, the ``entropy`` of that (nats), and the supervised loss (``log``).
 
     Raises:
-        InvalidArgumentError: ``within`` is of other people or items, or leaves somebody fewer than a session.
+        InvalidArgumentError: ``prior`` is of other people or items, or leaves somebody fewer than a session.
         DivergenceError: a loss or its gradient is no longer finite.
     """
-    if within is not None:
+    if prior is not None:
         seen = audience.split.history.matrix(len(audience.split.items)).toarray() > 0
-        if within.shape != seen.shape or (within & ~seen).sum(axis=1).min() < LENGTH:
+        if prior.shape != seen.shape or (np.isfinite(prior) & ~seen).sum(axis=1).min() < LENGTH:
             raise InvalidArgumentError(
-                f"within has shape {within.shape}: must be {seen.shape}, with at least {LENGTH} unseen items each"
+                f"prior has shape {prior.shape}: must be {seen.shape}, with at least {LENGTH} unseen items each "
+                "that are not at minus infinity"
             )
     run = actor_critic.Run(start.config, audience.split, seed)
     run.network.load_state_dict(start.network.state_dict())
     dice, log = streams(seed).replay, deepcopy(start.log)
     for update in range(1, config.updates + 1):
         people = dice.integers(len(audience.split.users), size=config.sessions)
-        allowed = None if within is None else within[people]
-        terms, row = _sessions(run.network, audience, people, allowed, config, dice, loss)
+        leaning = None if prior is None else prior[people]
+        terms, row = _sessions(run.network, audience, people, leaning, config, dice, loss)
         users = dice.permutation(len(audience.split.users))[: start.config.batch_size]
         drawn = dice.choice(len(run.share), size=start.config.negatives, p=run.share)
         batch = windows(audience.split, users, start.config, dice)
@@ -133,17 +164,18 @@ def train(
     return actor_critic.Result(run.scores, run.network, log, start.config, seed)
 
 
-def greedy(network: Reader, within: NDArray[np.bool_] | None = None) -> Choose:
+def greedy(network: Reader, prior: NDArray[np.float32] | None = None) -> Choose:
     """The most probable of what is not used up, after what each person has watched so far.
 
-    With ``within``, of what may be recommended to each person; shape ``[U, I]``.
+    With the ``prior`` that the network has learned to lean on, shape ``[U, I]``.
     """
 
     @torch.no_grad()
     def choose(sessions: Sessions, used: NDArray[np.bool_]) -> NDArray[np.int64]:
         logits = network.logits(_after(network, sessions.obs)).numpy()
-        out = used if within is None else used | ~within[sessions.users]
-        return np.asarray(np.where(out, -np.inf, logits).argmax(axis=1))
+        if prior is not None:
+            logits = logits + prior[sessions.users]
+        return np.asarray(np.where(used, -np.inf, logits).argmax(axis=1))
 
     return choose
 
@@ -166,21 +198,23 @@ def _sessions(
     network: Reader,
     audience: Audience,
     people: NDArray[np.int64],
-    allowed: NDArray[np.bool_] | None,
+    prior: NDArray[np.float32] | None,
     config: Config,
     dice: np.random.Generator,
     loss: Callable[..., Tensor],
 ) -> tuple[Tensor, dict[str, float]]:
     """The mean loss of one session of each person, by lot, and what it paid."""
     sessions = Sessions(audience, people, int(dice.integers(2**31)))
-    out = sessions.seen if allowed is None else sessions.seen | ~allowed
-    used, rows = torch.from_numpy(out.copy()), torch.arange(len(people))
+    never = np.zeros_like(sessions.seen) if prior is None else np.isneginf(prior)
+    leaning = torch.from_numpy(np.where(never, 0.0, 0.0 if prior is None else prior)).float()
+    used, rows = torch.from_numpy(sessions.seen | never), torch.arange(len(people))
     state = _after(network, sessions.obs)
     steps: list[Step] = []
     log_probs, entropies, values, there = [], [], [], []
     while len(steps) < LENGTH:
         there.append(~sessions.left)
-        log_pi = network.logits(state).masked_fill(used, -torch.inf).log_softmax(1)
+        logits = (network.logits(state) + leaning) / config.temperature
+        log_pi = logits.masked_fill(used, -torch.inf).log_softmax(1)
         noise = torch.from_numpy(dice.gumbel(size=log_pi.shape)).float()
         item = (log_pi.detach() + noise).argmax(1)
         log_probs.append(log_pi[rows, item])

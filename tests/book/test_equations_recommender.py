@@ -10,8 +10,11 @@ import pytest
 import torch
 from scipy import stats
 from scipy.sparse import csr_array
+from scipy.special import logsumexp
 
-from rlcourse.recommender import actor_critic, metrics
+from rlcourse.recommender import actor_critic, metrics, on_policy, simulator
+from rlcourse.recommender.data import load, sessions
+from rlcourse.seeding import streams
 
 
 @pytest.mark.equation(
@@ -186,3 +189,34 @@ def test_doubly_robust() -> None:
     assert mean(wrong_model, LOGGING) == TRUE
     assert mean(PAYS, wrong_chances) == TRUE
     assert mean(wrong_model, wrong_chances) != TRUE
+
+
+@pytest.mark.equation(
+    "eq-rec-prior",
+    oracle="entropy as the slope of the free energy in the temperature, by finite differences",
+)
+def test_prior() -> None:
+    data = load(size="tiny")
+    split = sessions(data)
+    config = actor_critic.Config(epochs=1, epochs_rewarded=0, embedding=8, hidden=(8,))
+    start = actor_critic.train(config, split)
+    prior = np.random.default_rng(0).normal(size=(len(split.users), len(split.items)))
+    prior = prior.astype(np.float32)
+    entropies: list[np.ndarray] = []
+
+    def spy(*arguments: torch.Tensor) -> torch.Tensor:
+        entropies.append(arguments[1].detach().double().numpy())
+        return on_policy.session_loss(*arguments)  # type: ignore[arg-type]
+
+    middle, step, people = 0.7, 1e-4, 16
+    stage = on_policy.Config(updates=1, sessions=people, temperature=middle)
+    on_policy.train(stage, simulator.fit(data, split), start, prior=prior, loss=spy)
+    met = streams(0).replay.integers(len(split.users), size=people)
+    energy = (start.scores(met) + prior[met]).astype(np.float64)
+    energy[split.history.matrix(len(split.items))[met].nonzero()] = -np.inf
+
+    def free(temperature: float) -> np.ndarray:
+        return np.asarray(temperature * logsumexp(energy / temperature, axis=1))
+
+    slope = (free(middle + step) - free(middle - step)) / (2 * step)
+    np.testing.assert_allclose(entropies[0][:people], slope, rtol=1e-4)
