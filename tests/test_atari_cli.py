@@ -52,6 +52,30 @@ def test_a_training_is_stopped_and_resumed(type_in: Any, tiny: None) -> None:
     assert code == 0 and "2 games" in said and "random play -20.7" in said
 
 
+def test_tensorboard_finds_each_game_once_after_a_crash_too(
+    type_in: Any, tiny: None, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """The second training goes on from a checkpoint before games that the first had drawn."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told = ("--tensorboard", "curves")
+    type_in("train", "--minutes", "0", "--steps", "64", *told)
+    kept = (tmp_path / "ppo-pong-0/checkpoint.safetensors").read_bytes()
+    type_in("train", "--resume", "ppo-pong-0", *told)
+    (tmp_path / "ppo-pong-0/checkpoint.safetensors").write_bytes(kept)  # what a crash leaves
+    code, _, _ = type_in("train", "--resume", "ppo-pong-0", *told)
+    assert code == 0
+    log = checkpoint.load(tmp_path / "ppo-pong-0/checkpoint.safetensors").facts["episodes.log"]
+    curves = EventAccumulator(str(tmp_path / "curves")).Reload()
+    for tag, key in (("game/score", "return"), ("game/length", "length")):
+        drawn = [(event.step, event.value) for event in curves.Scalars(tag)]
+        assert drawn == [(row["step"], row[key]) for row in log] and drawn
+    (tmp_path / "full").write_text("")
+    code, _, complaint = type_in("train", "--out", "other", "--tensorboard", "full")
+    assert code == 2 and "tensorboard = full: cannot be written" in complaint
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_player_is_judged_and_filmed(
     type_in: Any, tiny: None, tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from tqdm.auto import tqdm
 
 from rlcourse.atari.environment import Game, rom
 from rlcourse.atari.evaluation import PROTOCOLS, Result, judge, reference
-from rlcourse.errors import InvalidArgumentError, check_positive, require
+from rlcourse.errors import CourseError, InvalidArgumentError, check_positive, require
 from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
 from rlcourse.statistics import bootstrap_interval
@@ -35,6 +37,7 @@ def train(
     memory: bool = True,
     device: str = "cpu",
     threads: int = 0,
+    tensorboard: Path | None = None,
 ) -> None:
     """Train on a game until its steps or the minutes are at an end, or Ctrl-C; --resume goes on.
 
@@ -55,8 +58,11 @@ def train(
         memory: keep DQN's replay in them: larger, and it need not be filled anew.
         device: cpu or cuda.
         threads: that step the games; 0 takes one a processor.
+        tensorboard: a folder where TensorBoard finds each game's score and length.
     """
     require("deep,atari", "torch", "safetensors")
+    if tensorboard is not None:
+        require("tensorboard", "tensorboard")
     from rlcourse.atari import train as driver
     from rlcourse.atari.replay import memory as needed
     from rlcourse.networks import check_device
@@ -74,10 +80,15 @@ def train(
     if hasattr(config, "replay_size"):
         size = needed(config.replay_size, config.game.shape, config.num_envs)
         print(f"replay of {config.replay_size:,} transitions: {size / 1e9:.2f} GB of memory")
-    with tqdm(total=config.steps, unit="step", desc=name, delay=0.1) as bar:
+    begun = {} if resume is None else kept.facts
+    with (
+        tqdm(total=config.steps, unit="step", desc=name, delay=0.1) as bar,
+        _curves(tensorboard, begun) as draw,
+    ):
 
         def on_progress(run: Any) -> None:
             bar.update(run.episodes.steps - bar.n)
+            draw(run.episodes.log)
             recent = [row["return"] for row in run.episodes.log[-driver.RECENT :]]
             told = {"frames": f"{run.episodes.steps * config.game.frame_skip / 1e6:.2f}M"}
             if recent:
@@ -87,9 +98,8 @@ def train(
                 told["stops in"] = f"{max(0.0, left) / 60:.0f} min"
             bar.set_postfix(told, refresh=False)
 
-        begin = kept.facts["seconds"] if resume is not None else 0.0
-        if resume is not None:  # the speed is that of this time
-            bar.initial = bar.n = kept.facts["episodes.steps"]
+        begin = begun.get("seconds", 0.0)
+        bar.initial = bar.n = begun.get("episodes.steps", 0)  # the speed is that of this time
         run = driver.train(
             config,
             seed,
@@ -196,6 +206,36 @@ def app() -> Any:
     for command in (train, evaluate, watch, report):
         commands.command(command)
     return commands
+
+
+@contextmanager
+def _curves(
+    folder: Path | None, begun: Mapping[str, Any]
+) -> Iterator[Callable[[Sequence[Mapping[str, float]]], None]]:
+    """What draws the new rows of a log of games; what a crash left behind the resumed step is taken back."""
+    if folder is None:
+        yield lambda log: None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    drawn = len(begun.get("episodes.log", ()))
+    purge = begun["episodes.steps"] + 1 if begun else None
+    try:
+        writer = SummaryWriter(str(folder), purge_step=purge)
+    except OSError as error:
+        raise CourseError(
+            f"tensorboard = {folder}: cannot be written ({error.strerror})"
+        ) from error
+
+    def draw(log: Sequence[Mapping[str, float]]) -> None:
+        nonlocal drawn
+        for row in log[drawn:]:
+            writer.add_scalar("game/score", row["return"], int(row["step"]))
+            writer.add_scalar("game/length", row["length"], int(row["step"]))
+        drawn = len(log)
+
+    with writer:
+        yield draw
 
 
 def _settings(algorithm: str, game: str, network: str, sticky: float, steps: int | None) -> Any:
