@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -100,6 +101,21 @@ def test_a_player_is_judged_and_filmed(
     if sys.platform == "linux":
         code, _, complaint = type_in("watch", "dqn-breakout-0")
         assert code == 2 and "there is no screen here" in complaint
+
+
+def test_a_judgement_that_is_killed_leaves_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "scores.json").write_text("those of yesterday")
+    code = "from rlcourse.cli import main; main()"
+    words = ["atari", "evaluate", "pong-ppo", "--out", "scores.json"]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, stderr=subprocess.PIPE
+    ) as judging:
+        assert judging.stderr is not None
+        while b"/30" not in judging.stderr.read(20):
+            assert judging.poll() is None
+        judging.kill()
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+    assert (tmp_path / "scores.json").read_text() == "those of yesterday"
 
 
 def test_the_machine_on_the_screen_plays_the_players_game() -> None:

@@ -79,6 +79,7 @@ def test_lock_meets_every_range_of_the_package_and_its_extras() -> None:
         "agents",
         "atari",
         "recommender",
+        "tensorboard",
         "book",
         "test",
     }
