@@ -52,6 +52,7 @@ bench: setup ## side by side with other libraries, in an environment of their ow
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/playground.py
 	@$(PY) benchmarks/grading.py
 	@PYTHONPATH=. .venv-bench/bin/python -W ignore benchmarks/recommender.py
+	@PYTHONPATH=. .venv-bench/bin/python -W ignore benchmarks/atari.py
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/deep.py --out book/evidence/libraries.json
 
 lock: setup ## resolve requirements.lock and environment.yml anew

@@ -32,6 +32,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(measures, "_kept", {})
     monkeypatch.setattr(measures, "CANDIDATES", 10)
     monkeypatch.setattr(measures, "PEOPLE", 20)
+    monkeypatch.setattr(measures, "MANY", 20)
     yield
     for cached in caches:
         cached.cache_clear()

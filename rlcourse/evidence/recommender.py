@@ -43,6 +43,7 @@ CANDIDATES = 200  # first places of EASE, within which a policy may be asked to 
 PLACES = 20  # of EASE, for the first recommendation of a session
 LAST = ("popularity", "knn", "bpr", "als", "ease", "chain", "blend")  # tables beside `last_one`
 PEOPLE = 500  # who come to the simulator, for one number
+MANY = 2000  # the same, where two numbers are close
 
 
 @cache
@@ -84,8 +85,8 @@ BASELINES: dict[str, Callable[..., Scores]] = {
 LEARNED = (
     ("actor-critic", "paid", "ndcg"),
     ("control", "control_paid", "control"),
-    ("actor-critic + EASE", "leaning_paid", "leaning"),
-    ("the same, taught", "taught_paid", "taught"),
+    ("leaning", "leaning_paid", "leaning"),  # the actor-critic, on EASE
+    ("taught", "taught_paid", "taught"),  # the same, after a stage in the simulator
 )
 _kept: dict[tuple[str, str], Scores] = {}
 
@@ -237,7 +238,7 @@ def learned(
         "entropy": ours.log[-1]["entropy"],
         "control_entropy": control.log[-1]["entropy"],
         "weights": sum(part.numel() for part in ours.network.parameters()),
-        **_taught(ours, control, on_policy.Config(**stage), weight, people, seed),
+        **_taught(ours, control, on_policy.Config(**stage), weight, seed),
     }
     facts["gained"] = facts["leaning"] - facts["control"]
     return board.mean("ndcg"), facts
@@ -248,7 +249,6 @@ def _taught(
     control: actor_critic.Result,
     stage: on_policy.Config,
     weight: float,
-    people: NDArray[np.int64],
     seed: int,
 ) -> dict[str, float]:
     """What a policy is worth that leans on EASE, before and after it has learned in the simulator.
@@ -264,6 +264,7 @@ def _taught(
     before, other, after = (
         judge(_leaning(result.scores, prior), split) for result in (ours, control, taught)
     )
+    people = np.random.default_rng(seed).permutation(len(split.users))[:MANY]
     paid = {
         name: _paid(simulator.by_scores(_fitted(name, split), people), people, seed)
         for name in ("popularity", "ease")

@@ -1,0 +1,181 @@
+"""Agents that learn Pong from pixels, side by side with Stable-Baselines3: agent steps a second, on these cores.
+
+The same network (Mnih et al. 2015), hyperparameters (Stable-Baselines3's own collection of tuned settings, the
+"zoo") and threads, in one run and in turn, so that a busy moment hits both. Each steps its games as its own
+documentation recommends: theirs behind its wrappers, ours in ALE's vector of games. What is timed is training.
+Only the ratios mean anything. Beside them: stepping alone, what a transition takes of memory, and what part of an
+update goes into drawing its batch.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ale_py
+import gymnasium as gym
+import numpy as np
+import stable_baselines3 as sb3
+from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.vec_env import VecFrameStack
+
+from rlcourse.algorithms import dqn
+from rlcourse.atari.agents import DQN, PPO, DQNConfig, PPOConfig
+from rlcourse.atari.environment import Game, Games
+from rlcourse.atari.replay import memory
+
+gym.register_envs(ale_py)
+GAME, THEIR_GAME = Game("pong", sticky=0.0), "PongNoFrameskip-v4"
+LOOK = {"game": GAME, "network": "nature", "centre": 0.0, "scale": 255.0}
+REPEATS, WARM_UP, STEPS = 3, 1_024, 2_048  # steps before the clock starts, and on it
+AIM = 1.5  # times as fast
+OURS_PPO = PPOConfig(
+    num_envs=8,
+    horizon=128,
+    epochs=4,
+    batch_size=256,
+    learning_rate=2.5e-4,
+    learning_rate_end=2.5e-4,
+    clip=0.1,
+    clip_end=0.1,
+    value_weight=1.0,  # of half the squared error; theirs 0.5 of all of it
+    entropy=0.01,
+    **LOOK,
+)
+# The zoo waits 100,000 steps before it learns, and remembers as many: here both learn at once.
+OURS_DQN = DQNConfig(
+    num_envs=1,
+    batch_size=32,
+    train_every=4,
+    updates=1,
+    learning_rate=1e-4,
+    replay_size=10_000,
+    learning_starts=WARM_UP // 2,
+    target_every=250,
+    epsilon_steps=100_000,
+    epsilon_end=0.01,
+    double=False,
+    n=1,
+    **LOOK,
+)
+
+
+def ours(kind: Any, config: Any) -> float:
+    """Steps a second of a learner of this package."""
+    run = kind(config, 0)
+    try:
+        while run.episodes.steps < WARM_UP:
+            run.advance()
+        begin, start = run.episodes.steps, time.perf_counter()
+        while run.episodes.steps < begin + STEPS:
+            run.advance()
+        return float((run.episodes.steps - begin) / (time.perf_counter() - start))
+    finally:
+        run.episodes.close()
+
+
+class Watch(sb3.common.callbacks.BaseCallback):
+    """A clock that starts after the warm-up."""
+
+    begin = start = 0.0
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if not self.start and self.num_timesteps >= WARM_UP:
+            self.begin, self.start = self.num_timesteps, time.perf_counter()
+
+
+def their_speed(learner: Callable[..., Any], num_envs: int, **settings: Any) -> float:
+    """Steps a second of a learner of Stable-Baselines3."""
+    games = VecFrameStack(make_atari_env(THEIR_GAME, n_envs=num_envs, seed=0), n_stack=4)
+    model = learner("CnnPolicy", games, device="cpu", seed=0, **settings)
+    watch = Watch()
+    model.learn(WARM_UP + STEPS, callback=watch)
+    speed = (model.num_timesteps - watch.begin) / (time.perf_counter() - watch.start)
+    games.close()
+    return float(speed)
+
+
+def theirs_ppo() -> float:
+    """The zoo's PPO."""
+    return their_speed(
+        sb3.PPO, 8, n_steps=128, n_epochs=4, batch_size=256, learning_rate=2.5e-4,
+        clip_range=0.1, vf_coef=0.5, ent_coef=0.01,
+    )  # fmt: skip
+
+
+def theirs_dqn() -> float:
+    """The zoo's DQN, learning at once."""
+    return their_speed(
+        sb3.DQN, 1, buffer_size=10_000, learning_starts=WARM_UP // 2, batch_size=32,
+        learning_rate=1e-4, train_freq=4, gradient_steps=1, target_update_interval=1_000,
+        exploration_fraction=1.0, exploration_final_eps=0.01, optimize_memory_usage=False,
+    )  # fmt: skip
+
+
+def stepping(num_envs: int) -> float:
+    """Steps a second of our games with buttons pressed by lot: no learner beats it."""
+    games, rng = Games(GAME, num_envs), np.random.default_rng(0)
+    try:
+        games.reset(0)
+        start, rounds = time.perf_counter(), STEPS // num_envs
+        for _ in range(rounds):
+            games.send(rng.integers(games.action_space.n, size=num_envs))
+            games.receive()
+        return num_envs * rounds / (time.perf_counter() - start)
+    finally:
+        games.close()
+
+
+def seconds_of(call: Callable[[], Any], times: int = 50) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - start) / times
+
+
+def drawing() -> float:
+    """What part of an update of DQN goes into drawing its batch."""
+    run = DQN(OURS_DQN, 0)
+    try:
+        while run.episodes.steps < WARM_UP:
+            run.advance()
+        update = seconds_of(lambda: dqn.update(run, dqn.dqn_loss))
+        return seconds_of(lambda: run.replay.sample(OURS_DQN.batch_size)) / update
+    finally:
+        run.episodes.close()
+
+
+def main() -> None:
+    """Compare, print, and stop with an error where an aim is missed."""
+    pairs: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
+        "PPO, 8 games": (lambda: ours(PPO, OURS_PPO), theirs_ppo),
+        "DQN, 1 game": (lambda: ours(DQN, OURS_DQN), theirs_dqn),
+    }
+    missed = []
+    for name, (mine, other) in pairs.items():
+        speeds = [(mine(), other()) for _ in range(REPEATS)]
+        ratio = statistics.median(a / b for a, b in speeds)
+        a, b = (statistics.median(column) for column in zip(*speeds, strict=True))
+        print(
+            f"{name:14} ours {a:7,.0f} steps/s   Stable-Baselines3 {b:7,.0f}   {ratio:5.2f} times as fast",
+            flush=True,
+        )
+        if ratio < AIM:
+            missed.append(name)
+    print(f"stepping only  ours {stepping(8):7,.0f} steps/s, 8 games; {stepping(1):,.0f}, one")
+    size = memory(100_000, GAME.shape, 8) / 100_000
+    print(f"a transition   {size:,.0f} bytes; a picture has {84 * 84:,}")
+    print(f"drawing        {drawing():.1%} of an update")
+    if missed:
+        sys.exit(f"below {AIM} times as fast: {', '.join(missed)}")
+
+
+if __name__ == "__main__":
+    main()
