@@ -10,6 +10,8 @@ import pytest
 
 from rlcourse.cli import main
 
+os.environ.pop("RLCOURSE_DATA", None)  # tests are about data that they make themselves
+
 
 @pytest.fixture
 def rlcourse(
