@@ -42,7 +42,10 @@ def build(
         secret: a number that deals other hidden cases; by default the master's own.
     """
     _require(labs)
-    for path, lab in [(path, read(path)) for path in labs]:  # all of them, or none
+    masters = [(path, read(path)) for path in labs]  # all of them, or none
+    if not out.exists():
+        out.mkdir(parents=True, mode=0o700)  # answers and secrets are nobody else's affair
+    for path, lab in masters:
         files = building.build(lab, out / lab.name, secret)
         where = building.public_file(path, lab)
         if where is not None:

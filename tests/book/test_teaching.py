@@ -55,6 +55,11 @@ def test_every_file_that_it_names_is_made(made: Path) -> None:
         assert (made / name).exists(), name
 
 
+def test_answers_and_marks_are_for_their_owner_alone(made: Path) -> None:
+    for name in ("term", "graded/bandits"):
+        assert (made / name).stat().st_mode & 0o077 == 0, name
+
+
 def test_the_students_copy_holds_no_lab_and_no_history(tmp_path: Path) -> None:
     clone = tmp_path / "mine"
     subprocess.run(["git", "clone", "-q", "--shared", str(ROOT), str(clone)], check=True)

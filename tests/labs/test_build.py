@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -342,3 +342,14 @@ def test_a_submission_in_the_notebook_of_the_student_is_graded(
         for kind, points in (("student", 0), ("solution", 14)):
             path = built / kind / "tiny.ipynb"
             assert grade_one(tiny, sandbox, Submission(kind, path, kind), 3).points == points
+
+
+def test_all_labs_that_are_named_are_built_or_none(
+    rlcourse: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    tiny = str(Path(__file__).parent / "tiny")
+    code, _, complaint = rlcourse(
+        *("lab", "build", tiny, str(tmp_path / "nowhere"), "--out", str(tmp_path / "out"))
+    )
+    assert code == 2 and "no lab's master there" in complaint
+    assert not (tmp_path / "out").exists()
