@@ -53,6 +53,11 @@ def hand_in(lab: Lab, folder: Path) -> dict[str, Mutant | str]:
     return class_
 
 
+def kind_of(what: Mutant | str) -> str:
+    """One word for what was handed in."""
+    return "mutant" if isinstance(what, Mutant) else what
+
+
 def complaint(lab: Lab, what: Mutant | str, graded: Graded) -> str:
     """What is wrong with a grade; nothing if it is what was deserved."""
     failed = {outcome.test for outcome in graded.outcomes if not outcome.passed}
@@ -78,14 +83,10 @@ def main() -> None:
     wrong = [
         f"{row.name}: {said}" for row in rows if (said := complaint(lab, class_[row.name], row))
     ]
-    kinds = Counter("mutant" if isinstance(x, Mutant) else x for x in class_.values())
+    kinds = Counter(map(kind_of, class_.values()))
     print(f"{lab.name}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
     for kind in kinds:
-        times = [
-            row.seconds
-            for row in rows
-            if ("mutant" if isinstance(x := class_[row.name], Mutant) else x) == kind
-        ]
+        times = [row.seconds for row in rows if kind_of(class_[row.name]) == kind]
         print(f"  {kind:10} {sum(times) / len(times):6.2f} s each")
     print(
         f"{len(rows)} submissions, {JOBS} at a time: {minutes:.1f} minutes; {len(wrong)} graded wrongly"

@@ -137,15 +137,17 @@ def write_reports(
         "canvas.csv": _csv(_canvas(lab, graded, marks, column or lab.title)),
         "moodle.csv": _csv(_moodle(lab, graded, marks)),
         "report.html": class_report(lab, graded, alike, borrowed),
-        "feedback.zip": _pack(lab, graded, marks),
     }
     if lab.rubric:
         files[BY_HAND] = _csv(_by_hand(graded, marks))
+    pages: dict[str, str] = {}
     for row in graded:
         mark = marks.get(row.name, NO_MARK)
+        pages[row.name] = feedback_html(lab, row, mark)
         files[f"feedback/{row.name}.md"] = feedback_markdown(lab, row, mark)
-        files[f"feedback/{row.name}.html"] = feedback_html(lab, row, mark)
+        files[f"feedback/{row.name}.html"] = pages[row.name]
         files[f"gradescope/{row.name}.json"] = json.dumps(gradescope(row), indent=1)
+    files["feedback.zip"] = _pack(graded, pages)
     for folder in ("feedback", "gradescope"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -180,8 +182,7 @@ def _by_hand(graded: Sequence[Graded], marks: Marks) -> Iterator[Sequence[Any]]:
     names = {row.name: row.student for row in graded}
     for name in (*names, *(name for name in marks if name not in names)):
         mark = marks.get(name, NO_MARK)
-        points = "" if mark.points is None else f"{mark.points:g}"
-        yield [name, names.get(name, mark.student.removeprefix("'")), points, mark.remark]
+        yield [name, names.get(name, mark.student.removeprefix("'")), _hand(mark), mark.remark]
 
 
 def _total(row: Graded, marks: Marks) -> float:
@@ -262,7 +263,7 @@ def _moodle(lab: Lab, graded: Sequence[Graded], marks: Marks) -> Iterator[Sequen
         yield [who, row.student, _most(lab, marks), total, "", comment]
 
 
-def _pack(lab: Lab, graded: Sequence[Graded], marks: Marks) -> bytes:
+def _pack(graded: Sequence[Graded], pages: Mapping[str, str]) -> bytes:
     """The pages under the names by which Moodle and Canvas find their students, the same bytes each time.
 
     Moodle looks for a folder NAME_NUMBER_assignsubmission_file (mod/assign/feedback/file/importziplib.php), Canvas
@@ -276,8 +277,7 @@ def _pack(lab: Lab, graded: Sequence[Graded], marks: Marks) -> bytes:
                 name = f"{row.student}_{row.moodle_id}_assignsubmission_file/{name}"
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
-            page = feedback_html(lab, row, marks.get(row.name, NO_MARK))
-            archive.writestr(info, page.encode("utf-8", "replace"))
+            archive.writestr(info, pages[row.name].encode("utf-8", "replace"))
     return buffer.getvalue()
 
 
