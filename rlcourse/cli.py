@@ -242,7 +242,7 @@ def watch(
 
     Args:
         file: the checkpoint.
-        out: a .gif to record into instead of a window.
+        out: a .gif or .mp4 to record into instead of a window.
         episodes: how many.
         seed: of the environment.
         env: another environment, with the same observations and actions than the one it was trained on.

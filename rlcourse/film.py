@@ -8,7 +8,8 @@ import io
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rlcourse.envs.vector import make
-from rlcourse.errors import CourseError, InvalidArgumentError, check_positive
+from rlcourse.errors import CourseError, InvalidArgumentError, check_positive, require
 from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
 from rlcourse.seeding import streams
@@ -31,27 +32,27 @@ __all__ = [
     "play_in_window",
     "record",
     "require_screen",
+    "writer_of",
 ]
 
 WIDTH = 300  # pixels of a recorded picture, about
 FRAMES = 600  # at most: some twenty seconds
 
+Writer = Callable[[IO[bytes], list[Image.Image], float], None]  # of pictures, and how many a second
+
 
 def record(
     policy: Policy, env_id: str, path: Path, *, episodes: int = 1, seed: int = 0, **options: Any
 ) -> list[float]:
-    """Play whole episodes into an animated GIF and return their returns.
+    """Play whole episodes into a film, .gif or .mp4, and return their returns.
 
     An episode that is longer than the film is played to its end all the same.
 
     Raises:
-        InvalidArgumentError: ``path`` does not end in .gif, or lies in no folder.
+        InvalidArgumentError, CourseError: as :func:`writer_of`.
         CourseError: the environment cannot draw itself here.
     """
-    if path.suffix.lower() != ".gif":
-        raise InvalidArgumentError(f"path = {path}: must end in .gif")
-    if not path.parent.is_dir():
-        raise InvalidArgumentError(f"path = {path}: its folder does not exist")
+    write = writer_of(path)
     env = drawable(env_id, "rgb_array", options)
     frames: list[Image.Image] = []
 
@@ -61,14 +62,49 @@ def record(
 
     returns = _play(policy, env, episodes, seed, look)
     with replace_file(path) as file:
-        as_gif(file, frames, float(env.metadata.get("render_fps", 10)))
+        write(file, frames, float(env.metadata.get("render_fps", 10)))
     return returns
+
+
+def writer_of(path: Path) -> Writer:
+    """What writes a film of a file's kind; asked before the first picture is drawn.
+
+    >>> writer_of(Path("film.gif")).__name__
+    'as_gif'
+
+    Raises:
+        InvalidArgumentError: it ends neither in .gif nor in .mp4, or lies in no folder.
+        CourseError: it ends in .mp4, and the extra ``video`` is not installed.
+    """
+    writers: dict[str, Writer] = {".gif": as_gif, ".mp4": as_mp4}
+    if path.suffix.lower() not in writers:
+        raise InvalidArgumentError(f"path = {path}: must end in .gif or .mp4")
+    if not path.parent.is_dir():
+        raise InvalidArgumentError(f"path = {path}: its folder does not exist")
+    if path.suffix.lower() == ".mp4":
+        require("video", "av")
+    return writers[path.suffix.lower()]
 
 
 def as_gif(file: IO[bytes], frames: list[Image.Image], fps: float) -> None:
     """Write pictures as an animated GIF, at most fifty a second: it knows no shorter delay."""
     delay = 1000 / min(fps, 50.0)
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=delay, loop=0)
+
+
+def as_mp4(file: IO[bytes], frames: list[Image.Image], fps: float) -> None:
+    """Write pictures as an MP4 that every browser plays: twice as large, for four of its pixels share a colour."""
+    import av
+
+    width, height = (2 * side for side in frames[0].size)
+    with av.open(file, "w", format="mp4") as film:
+        stream = film.add_stream("libx264", Fraction(fps).limit_denominator(1000))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            large = frame.convert("RGB").resize((width, height), Image.Resampling.NEAREST)
+            picture = av.VideoFrame.from_ndarray(np.asarray(large), format="rgb24")
+            film.mux(stream.encode(picture))
+        film.mux(stream.encode())
 
 
 class Film:

@@ -96,6 +96,8 @@ def test_a_player_is_judged_and_filmed(
     monkeypatch.setattr(film, "moves", lambda *a, **k: real(*a, **{**k, "max_frames": 200}))
     code, said, _ = type_in("watch", "dqn-breakout-0", "--out", "x.gif", "--seconds", "2")
     assert code == 0 and "x.gif" in said and "in 50 steps" in said
+    code, said, _ = type_in("watch", "dqn-breakout-0", "--out", "x.mp4", "--seconds", "2")
+    assert code == 0 and "x.mp4" in said
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     if sys.platform == "linux":

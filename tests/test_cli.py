@@ -230,7 +230,7 @@ def test_what_can_be_mended_about_networks_is_one_line(
         (["evaluate", "broken.safetensors"], "no whole checkpoint"),
         (["evaluate", file, "--env", "Acrobot-v1"], "env = 'Acrobot-v1': its observation_space"),
         (["evaluate", file, "--episodes", "0"], "episodes = 0: must be"),
-        (["watch", file, "--out", "film.mp4"], "must end in .gif"),
+        (["watch", file, "--out", "film.avi"], "must end in .gif or .mp4"),
         (["watch", file, "--out", "no/film.gif"], "its folder does not exist"),
         (["watch", file], "there is no screen here" if sys.platform == "linux" else ""),
     ):

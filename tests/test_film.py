@@ -8,13 +8,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import imageio.v3
 import numpy as np
 import pytest
 from PIL import Image
 
 from rlcourse.errors import CourseError, InvalidArgumentError
 from rlcourse.evaluation import play
-from rlcourse.film import FRAMES, Film, record
+from rlcourse.film import FRAMES, Film, as_mp4, record
 
 
 def right(observations: Any) -> Any:
@@ -51,10 +52,41 @@ def test_a_small_world_is_enlarged(tmp_path: Path) -> None:
     assert frames_of(path)[1] == (300, 300)
 
 
+def test_a_video_has_the_pictures_of_the_animation(tmp_path: Path) -> None:
+    """Each of them, in its colours, for as long; read by imageio."""
+    av = pytest.importorskip("av")
+    colours = ("red", "lime", "blue", "white", "black")
+    frames = [Image.new("RGB", (33, 21), colour) for colour in colours for _ in range(3)]
+    for number, frame in enumerate(frames):
+        frame.putpixel((number, 5), (255, 128, 0))
+    path = tmp_path / "film.mp4"
+    with path.open("wb") as file:
+        as_mp4(file, frames, 7.5)
+    seen = imageio.v3.imread(path, plugin="pyav")
+    assert seen.shape == (len(frames), 42, 66, 3)
+    for frame, picture in zip(frames, seen, strict=True):
+        there = np.asarray(frame).astype(int)
+        assert abs(picture[::2, ::2] - there).mean() < 6
+    with av.open(path) as film:
+        assert float(film.duration / av.time_base) == pytest.approx(len(frames) / 7.5, abs=0.01)
+        assert film.streams.video[0].codec_context.pix_fmt == "yuv420p"  # what browsers play
+
+
+def test_a_video_is_recorded_like_an_animation(tmp_path: Path, monkeypatch: Any) -> None:
+    pytest.importorskip("av")
+    path = tmp_path / "film.mp4"
+    record(right, "CartPole-v1", path, seed=3)
+    assert imageio.v3.improps(path, plugin="pyav").shape[1:] == (400, 600, 3)
+    monkeypatch.setattr("rlcourse.errors.find_spec", lambda name: None)
+    with pytest.raises(CourseError, match=r'this needs av; .*"rlcourse\[video\]"'):
+        record(right, "CartPole-v1", tmp_path / "other.mp4")
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
+
+
 @pytest.mark.parametrize(
     ("name", "env_id", "error", "message"),
     [
-        ("film.mp4", "CartPole-v1", InvalidArgumentError, "must end in .gif"),
+        ("film.avi", "CartPole-v1", InvalidArgumentError, "must end in .gif or .mp4"),
         ("no/film.gif", "CartPole-v1", InvalidArgumentError, "its folder does not exist"),
         ("film.gif", "rlcourse/Probe-Delay-v0", CourseError, "cannot draw itself"),
         ("film.gif", "CartPool-v1", InvalidArgumentError, "did you mean CartPole-v1"),

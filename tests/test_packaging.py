@@ -80,6 +80,7 @@ def test_lock_meets_every_range_of_the_package_and_its_extras() -> None:
         "atari",
         "recommender",
         "tensorboard",
+        "video",
         "book",
         "test",
     }

@@ -169,7 +169,7 @@ def watch(
 
     Args:
         run: the folder of a training, its checkpoint, or a player that comes with the package: pong-ppo.
-        out: a .gif to record into instead of a window.
+        out: a .gif or .mp4 to record into instead of a window.
         greedy: the best action always, instead of one drawn from the player's probabilities.
         seconds: how many are filmed.
         skip: seconds of the game before those.

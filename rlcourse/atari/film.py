@@ -20,7 +20,7 @@ from rlcourse.atari.environment import Game, Games, judged
 from rlcourse.errors import InvalidArgumentError, check_positive
 from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
-from rlcourse.film import Film, as_gif
+from rlcourse.film import Film, writer_of
 
 __all__ = ["clip", "moves", "play_in_window", "record"]
 
@@ -70,22 +70,20 @@ def moves(
 def record(
     policy: Policy, game: Game, path: Path, *, seconds: int = 20, skip: int = 0
 ) -> tuple[float, int]:
-    """Play a whole game into an animated GIF; returns its score and its length in steps.
+    """Play a whole game into a film, .gif or .mp4; returns its score and its length in steps.
 
     Args:
         policy: observations ``[N, ...]`` to actions ``[N]``.
         game: as the player was trained on it.
-        path: the file, which ends in .gif.
+        path: the file, which ends in .gif or .mp4.
         seconds: of the game that are filmed; it is played to its end all the same.
         skip: seconds of the game before that.
 
     Raises:
-        InvalidArgumentError: ``path`` does not end in .gif, or lies in no folder.
+        InvalidArgumentError, CourseError: as :func:`rlcourse.film.writer_of`.
+        InvalidArgumentError: the game was over before ``skip``.
     """
-    if path.suffix.lower() != ".gif":
-        raise InvalidArgumentError(f"path = {path}: must end in .gif")
-    if not path.parent.is_dir():
-        raise InvalidArgumentError(f"path = {path}: its folder does not exist")
+    write = writer_of(path)
     fps = SECOND / game.frame_skip
     first, frames = int(skip * fps), int(check_positive("seconds", seconds) * fps)
     screens, score, steps = [], 0.0, 0
@@ -96,7 +94,7 @@ def record(
     if not screens:
         raise InvalidArgumentError(f"skip = {skip}: the game was over after {steps / fps:.0f} s")
     with replace_file(path) as file:
-        as_gif(file, _pictures(screens), fps)
+        write(file, _pictures(screens), fps)
     return score, steps
 
 
