@@ -17,8 +17,12 @@ from PIL import Image
 pytest.importorskip("ale_py")
 
 from rlcourse import checkpoint
-from rlcourse.atari import agents, film
+from rlcourse.atari import agents, commands, film
+from rlcourse.atari.agents import preset
 from rlcourse.atari.environment import Game
+from rlcourse.evidence import folder
+
+SHIPPED = folder() / "players/pong-ppo.safetensors"
 
 
 @pytest.fixture
@@ -73,8 +77,30 @@ def test_tensorboard_finds_each_game_once_after_a_crash_too(
         assert drawn == [(row["step"], row[key]) for row in log] and drawn
     (tmp_path / "full").write_text("")
     code, _, complaint = type_in("train", "--out", "other", "--tensorboard", "full")
-    assert code == 2 and "tensorboard = full: cannot be written" in complaint
-    assert not (tmp_path / "other").exists()
+    assert code == 2 and "tensorboard = full: must be a folder" in complaint
+    code, _, complaint = type_in("train", "--resume", "nowhere", "--tensorboard", "curves-2")
+    assert code == 2 and not {"other", "curves-2"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_disk_that_is_full_ends_the_curves_and_not_the_training(
+    type_in: Any, tiny: None, monkeypatch: Any
+) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, "add_scalar", full)
+    code, said, complaint = type_in("train", "--steps", "64", "--tensorboard", "curves")
+    assert code == 0 and "64 of 64 agent steps" in said
+    assert complaint.count("no more curves: curves cannot be written (No space left") == 1
+
+
+def test_a_large_network_looks_at_large_pictures() -> None:
+    for game, shape in (("pong", (4, 84, 84)), ("breakout", (4, 84, 84))):
+        config = commands._settings("ppo", game, "nature", 0.1, None)
+        assert (config.game.shape, config.network, config.game.sticky) == (shape, "nature", 0.1)
+    assert commands._settings("dqn", "pong", "small", None, 800).game == preset("dqn", "pong").game
 
 
 def test_a_player_is_judged_and_filmed(
@@ -159,6 +185,19 @@ def test_a_film_is_small_and_has_the_screens_shape(tmp_path: Path, monkeypatch: 
         (["train", "--sticky", "2"], "sticky = 2.0"),
         (["train", "--steps", "0"], "steps"),
         (["train", "--resume", "nowhere"], "no Atari training is here"),
+        (["train", "--resume", "nowhere", "--steps", "8"], "steps = 8: a resumed run keeps"),
+        (["train", "--resume", "nowhere", "--seed", "0"], "seed = 0: a resumed run keeps"),
+        (
+            ["train", "--algorithm", "dqn", "--steps", "9"],
+            "steps = 9: must be a multiple of",
+        ),
+        (["report", str(SHIPPED)], "a player; its training is not here"),
+        (["train", "--resume", str(SHIPPED)], "a player; its training is not here"),
+        (
+            ["watch", "pong-ppo", "--out", "a.gif", "--skip", "-5"],
+            "skip = -5: must not be negative",
+        ),
+        (["watch", "pong-ppo", "--out", "a.gif", "--seed", "-1"], "seed = -1"),
         (["report", "nowhere"], "no Atari training is here"),
         (["evaluate", "nowhere"], "no such folder, file or player; must be one of pong-ppo"),
         (["watch", "pong-pop", "--out", "a.gif"], "did you mean pong-ppo?"),

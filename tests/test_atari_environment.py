@@ -263,6 +263,11 @@ def test_sent_and_received_a_step_is_the_same_step() -> None:
         for a, b in zip(one.step([t % 4, 1]), two.receive(), strict=True):
             np.testing.assert_array_equal(a, b)
     two.send([0, 0])
+    for a, b in zip(one.reset(4), two.reset(4), strict=True):  # waits for what was sent
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(one.step([1, 1]), two.step([1, 1]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    two.send([0, 0])
     two.close()  # waits for what was sent
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ def test_a_shipped_player_is_the_trained_one_to_eleven_bits(tmp_path: Path) -> N
         whole.config,
         whole.seed,
     )
+    log = whole.facts["episodes.log"]
+    assert small.facts["log"] == [[row["step"], row["return"]] for row in log]
     assert set(small.arrays) == {name for name in whole.arrays if name.startswith("network.")}
     for name, array in small.arrays.items():
         assert array.dtype == np.float16
@@ -88,6 +91,15 @@ def test_a_measured_training_is_kept_and_its_curve_is_of_its_own_games(
     again, same = atari.learned_score(SMALL, 3, **options)
     assert (again, same["curves"]) == (score, extra["curves"])
     assert load(file).facts["episodes.steps"] == 2048 and written[:8] == file.read_bytes()[:8]
+
+
+def test_half_a_training_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C asks a training to stop, and it does; what it has so far is kept, and not judged."""
+    monkeypatch.setenv("RLCOURSE_RUNS", str(tmp_path))
+    monkeypatch.setattr(atari, "train", partial(train, minutes=0.0))
+    with pytest.raises(KeyboardInterrupt):
+        atari.learned_score(SMALL, 3, algorithm="ppo", protocol="greedy", games=1)
+    assert 0 < load(tmp_path / "ppo-pong-3" / CHECKPOINT).facts["episodes.steps"] < 2048
 
 
 def test_a_training_that_is_stopped_on_its_way_has_the_whole_ones_curve(tmp_path: Path) -> None:

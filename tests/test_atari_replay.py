@@ -205,6 +205,20 @@ def test_free_memory_is_a_plausible_number() -> None:
     assert free is None or 10**7 < free < 10**13
 
 
+def test_what_a_container_keeps_of_its_files_is_free(tmp_path: Path) -> None:
+    """It is given back when asked for, and a run's own checkpoints fill it."""
+
+    def said(limit: str, stat: str) -> int | None:
+        for name, text in (("max", limit), ("current", "8000000"), ("stat", stat)):
+            (tmp_path / f"memory.{name}").write_text(text)
+        return free_memory(tmp_path)
+
+    machine = pytest.approx(free_memory(tmp_path), rel=0.2)
+    assert said("9000000", "anon 9\ninactive_file 1500000\nactive_file 500000\n") == 3_000_000
+    assert said("max", "anon 9\ninactive_file 1500000\nactive_file 500000\n") == machine
+    assert said("9000000", "anon 9\n") == machine  # what it takes is not known
+
+
 @pytest.mark.parametrize("wrong", [Box(0, 1, (4, 2, 3)), Box(0, 255, (4,), np.uint8)])
 def test_what_is_no_stack_of_pictures_is_refused(wrong: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="must be of bytes"):

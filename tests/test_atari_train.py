@@ -251,3 +251,9 @@ def test_a_lost_life_is_an_end_to_the_learner_and_none_to_the_log() -> None:
     assert segment.terminated.any() and not run.episodes.log
     assert abs(segment.reward).max() <= 1
     run.episodes.close()
+
+
+def test_the_schedules_of_dqn_end_with_its_last_burst() -> None:
+    """After it a share of the training above one would turn the step size's sign."""
+    with pytest.raises(InvalidArgumentError, match="steps = 40: must be a multiple of train_every"):
+        preset("dqn", "pong", num_envs=8, train_every=32, steps=40)

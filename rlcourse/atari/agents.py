@@ -26,7 +26,7 @@ from rlcourse.atari.networks import Agent, eye, q_network
 from rlcourse.atari.replay import FrameReplay, PrioritizedFrameReplay
 from rlcourse.atari.rollout import GameSegments
 from rlcourse.checkpoint import Checkpoint, read_config, restore
-from rlcourse.errors import CorruptCheckpointError, InvalidArgumentError
+from rlcourse.errors import CorruptCheckpointError, InvalidArgumentError, check_multiple
 from rlcourse.evaluation import Policy
 from rlcourse.networks import DrawingPolicy, GreedyPolicy, check_device, flatten, seeded
 from rlcourse.schedules import linear
@@ -45,7 +45,7 @@ __all__ = [
 
 
 def _pong() -> Game:
-    """Pong as its playing field, with the three buttons that differ there."""
+    """Pong as its playing field, with the three buttons that move a paddle."""
     buttons = ("NOOP", "RIGHT", "LEFT")
     return Game("pong", height=42, width=42, cut_top=7, cut_bottom=3, actions=buttons)
 
@@ -98,6 +98,11 @@ class DQNConfig(_Sight, dqn.Config):
     double: bool = True
     n: int = 3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The schedules end with the last burst of updates, and not before it.
+        check_multiple("steps", self.steps, "train_every", self.train_every)
+
 
 class PPO:
     """All of a PPO run that changes, as ``algorithms.ppo.update`` wants it."""
@@ -129,7 +134,7 @@ class PPO:
         if greedy:
             return self.network.policy()
         dice = torch.Generator(self.device)
-        dice.manual_seed(seed)
+        dice.manual_seed(int(streams(seed).exploration.integers(2**62)))
         draw = DrawingPolicy(deepcopy(nn.Sequential(self.network.eye, self.network.actor)), dice)
         return lambda observations: draw(observations)[1]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from rlcourse.atari.environment import Game, rom
 from rlcourse.atari.evaluation import PROTOCOLS, Result, judge, reference
-from rlcourse.errors import CourseError, InvalidArgumentError, check_positive, require
+from rlcourse.errors import InvalidArgumentError, check_positive, require
 from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
 from rlcourse.statistics import bootstrap_interval
@@ -24,13 +24,13 @@ __all__ = ["app"]
 
 
 def train(
-    game: str = "pong",
-    algorithm: str = "ppo",
+    game: str | None = None,
+    algorithm: str | None = None,
     minutes: float | None = None,
     steps: int | None = None,
-    sticky: float = 0.25,
-    network: str = "small",
-    seed: int = 0,
+    sticky: float | None = None,
+    network: str | None = None,
+    seed: int | None = None,
     out: Path | None = None,
     resume: Path | None = None,
     checkpoint_minutes: float = 2.0,
@@ -44,14 +44,14 @@ def train(
     A checkpoint is written every few minutes, so that not even a crash loses more.
 
     Args:
-        game: any of 104: pong, breakout, MsPacman, ALE/Seaquest-v5.
-        algorithm: ppo, or dqn, which takes about three times as long for a step.
+        game: pong (if nothing is said), breakout, MsPacman, ALE/Seaquest-v5 or another of 104.
+        algorithm: ppo (if nothing is said), or dqn, which takes about three times as long for a step.
         minutes: how long at most, this time.
         steps: agent steps, over which the step size falls to zero; by default the algorithm's own.
-        sticky: chance a frame that the machine repeats the action before. A player trained without does
-            not survive it.
-        network: small for pictures of 42 x 42 pixels; mnih2013 or nature for 84 x 84.
-        seed: the run's seed.
+        sticky: chance a frame that the machine repeats the action before, 0.25 if nothing is said. A player
+            trained without does not survive it.
+        network: small (if nothing is said) for pictures of 42 x 42 pixels; mnih2013 or nature for 84 x 84.
+        seed: the run's seed, 0 if nothing is said.
         out: a new folder for the run; by default ALGORITHM-GAME-SEED.
         resume: the folder of a run to go on with, with its settings and its seed.
         checkpoint_minutes: between two checkpoints.
@@ -68,19 +68,31 @@ def train(
     from rlcourse.networks import check_device
 
     check_device(device)
+    begun: dict[str, Any] = {}
     if resume is not None:
-        if out is not None:
-            raise InvalidArgumentError(f"out = {out}: a resumed run stays in its folder")
+        own = {
+            "game": game,
+            "algorithm": algorithm,
+            "steps": steps,
+            "sticky": sticky,
+            "network": network,
+        }
+        for option, given in {**own, "seed": seed, "out": out}.items():
+            if given is not None:
+                raise InvalidArgumentError(
+                    f"{option} = {given}: a resumed run keeps its folder and its settings; leave it out"
+                )
         config, kept = driver.begun(resume)
-        folder, seed = resume, kept.seed
+        folder, seed, begun = resume, kept.seed, kept.facts
+        del kept  # with its replay
     else:
-        config = _settings(algorithm, game, network, sticky, steps)
+        algorithm, seed = algorithm or "ppo", seed or 0
+        config = _settings(algorithm, game or "pong", network or "small", sticky, steps)
         folder = out or Path(f"{algorithm}-{config.game.name}-{seed}")
     name = config.game.name
     if hasattr(config, "replay_size"):
         size = needed(config.replay_size, config.game.shape, config.num_envs)
         print(f"replay of {config.replay_size:,} transitions: {size / 1e9:.2f} GB of memory")
-    begun = {} if resume is None else kept.facts
     with (
         tqdm(total=config.steps, unit="step", desc=name, delay=0.1) as bar,
         _curves(tensorboard, begun) as draw,
@@ -218,50 +230,59 @@ def _curves(
         return
     from torch.utils.tensorboard import SummaryWriter
 
+    if folder.exists() and not folder.is_dir():
+        raise InvalidArgumentError(f"tensorboard = {folder}: must be a folder")
     drawn = len(begun.get("episodes.log", ()))
     purge = begun["episodes.steps"] + 1 if begun else None
-    try:
-        writer = SummaryWriter(str(folder), purge_step=purge)
-    except OSError as error:
-        raise CourseError(
-            f"tensorboard = {folder}: cannot be written ({error.strerror})"
-        ) from error
+    writer: Any = None
 
     def draw(log: Sequence[Mapping[str, float]]) -> None:
-        nonlocal drawn
-        for row in log[drawn:]:
-            writer.add_scalar("game/score", row["return"], int(row["step"]))
-            writer.add_scalar("game/length", row["length"], int(row["step"]))
-        drawn = len(log)
+        nonlocal drawn, writer
+        if drawn < 0:
+            return
+        try:
+            if writer is None:  # not before the first batch: the training may be refused
+                writer = SummaryWriter(str(folder), purge_step=purge)
+            for row in log[drawn:]:
+                writer.add_scalar("game/score", row["return"], int(row["step"]))
+                writer.add_scalar("game/length", row["length"], int(row["step"]))
+            drawn = len(log)
+        except OSError as error:  # a full disk ends the curves, not the training
+            drawn = -1
+            tqdm.write(f"no more curves: {folder} cannot be written ({error.strerror})", sys.stderr)
 
-    with writer:
+    try:
         yield draw
+    finally:
+        if writer is not None:
+            with suppress(OSError):
+                writer.close()
 
 
-def _settings(algorithm: str, game: str, network: str, sticky: float, steps: int | None) -> Any:
+def _settings(
+    algorithm: str, game: str, network: str, sticky: float | None, steps: int | None
+) -> Any:
     """A preset with what was asked for; the larger networks look at larger pictures."""
     from dataclasses import replace
 
     from rlcourse.atari.agents import preset
 
-    config = preset(
-        algorithm, rom(game), network=network, **({} if steps is None else {"steps": steps})
-    )
-    world = replace(config.game, sticky=sticky)
+    config = preset(algorithm, rom(game), **({} if steps is None else {"steps": steps}))
+    world = config.game if sticky is None else replace(config.game, sticky=sticky)
     if network != "small":
         large = {"height": 84, "width": 84, "cut_top": 0, "cut_bottom": 0}
         world = replace(world, **large)  # type: ignore[arg-type]
-    return replace(config, game=world)
+    return replace(config, game=world, network=network)
 
 
 def _player(run: Path, greedy: bool, seed: int) -> tuple[Policy, Game]:
     require("deep,atari", "torch", "safetensors")
     from rlcourse.atari import players
     from rlcourse.atari.agents import load_player
-    from rlcourse.atari.train import begun
+    from rlcourse.atari.train import kept_in
 
     if run.exists():
-        kept = begun(run)[1]
+        kept = kept_in(run)
     else:
         try:
             kept = players.player(str(run))

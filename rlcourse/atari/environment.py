@@ -206,6 +206,8 @@ class Games(Stepper):
 
     def reset(self, seed: int | None = None) -> NDArray[Any]:
         """Begin a game in every copy; from a seed they begin alike each time."""
+        if self.sent is not None:  # its step would be taken for the first of the new games
+            self.receive()
         seeds = None
         if seed is not None:  # the emulator would count up: neighbouring seeds would share games
             words = np.random.SeedSequence(seed).generate_state(self.num_envs)
@@ -273,7 +275,7 @@ class Games(Stepper):
         return Step(current, chosen, learned, *flags, next_obs)
 
     def close(self) -> None:
-        """Wait for what was sent, and end the emulators' threads."""
+        """Wait for what was sent. The emulators' threads sleep, and end with this object."""
         if self.sent is not None:
             self.receive()
         super().close()

@@ -53,11 +53,12 @@ class Protocol:
 
 
 PROTOCOLS = {
-    # Mnih et al. 2015: five minutes, thirty different beginnings, and the player's hand is jogged.
+    # Mnih et al. 2015: five minutes, a beginning drawn by lot, and the player's hand is jogged.
     "nature": Protocol(sticky=0.0, noops=30, epsilon=0.05, max_frames=18_000),
     # After Machado et al. 2018, with the cap of ALE's v5 environments: the machine is what is uncertain.
     "sticky": Protocol(sticky=0.25, noops=0, epsilon=0.0, max_frames=108_000, greedy=False),
-    # The best action always. Nothing breaks an endless rally but the cap.
+    # The best action always. Nothing breaks an endless rally but the cap, and two games with one beginning are
+    # one game.
     "greedy": Protocol(sticky=0.0, noops=30, epsilon=0.0, max_frames=18_000),
 }
 # Games against somebody: a score above zero is a game won.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rlcourse.atari.environment import Game, Games, judged
-from rlcourse.errors import InvalidArgumentError, check_positive
+from rlcourse.errors import InvalidArgumentError, check_not_negative, check_positive
 from rlcourse.evaluation import Policy
 from rlcourse.files import replace_file
 from rlcourse.film import Film, writer_of
@@ -31,7 +31,7 @@ SECOND = 60  # frames
 def moves(
     policy: Policy, game: Game, *, max_frames: int = 18_000, window: bool = False
 ) -> Iterator[tuple[NDArray[np.uint8], float]]:
-    """One whole game, step by step: the screen ``[210, 160, 3]``, and the score so far.
+    """One game, step by step, of five minutes at most: the screen ``[210, 160, 3]``, and the score so far.
 
     Without sticky actions and idle beginnings, whatever the player was trained with: a greedy player's game is
     always the same one.
@@ -70,7 +70,7 @@ def moves(
 def record(
     policy: Policy, game: Game, path: Path, *, seconds: int = 20, skip: int = 0
 ) -> tuple[float, int]:
-    """Play a whole game into a film, .gif or .mp4; returns its score and its length in steps.
+    """Play a game, of five minutes at most, into a .gif or .mp4; returns its score and its length in steps.
 
     Args:
         policy: observations ``[N, ...]`` to actions ``[N]``.
@@ -85,7 +85,8 @@ def record(
     """
     write = writer_of(path)
     fps = SECOND / game.frame_skip
-    first, frames = int(skip * fps), int(check_positive("seconds", seconds) * fps)
+    first = int(check_not_negative("skip", skip) * fps)
+    frames = int(check_positive("seconds", seconds) * fps)
     screens, score, steps = [], 0.0, 0
     for screen, score in moves(policy, game):  # noqa: B007
         if first <= steps < first + frames:
@@ -123,7 +124,7 @@ def _pictures(screens: list[NDArray[np.uint8]]) -> list[Image.Image]:
 
 
 def play_in_window(policy: Policy, game: Game) -> tuple[float, int]:
-    """Play a whole game in a window, at the machine's own speed; returns its score and its length in steps."""
+    """Play a game, as :func:`record` does, in a window, at the machine's own speed."""
     score, steps, next_move = 0.0, 0, time.monotonic()
     for _, score in moves(policy, game, window=True):  # noqa: B007
         steps += 1

@@ -44,7 +44,9 @@ def player(name: str) -> Checkpoint:
 
 
 def ship(kept: Checkpoint, path: Path) -> None:
-    """Write a player: a checkpoint's network with 11 bits a number instead of 24, and nothing else.
+    """Write a player: a checkpoint's network with 11 bits a number instead of 24, and how it came about.
+
+    That is ``steps``, ``seconds`` and ``log``, the step at which each game of the training ended and its score.
 
     Raises:
         InvalidArgumentError: the checkpoint is of no Atari run.
@@ -52,6 +54,7 @@ def ship(kept: Checkpoint, path: Path) -> None:
     """
     network = load_network(kept).half()
     config = AGENTS[kept.algorithm.removeprefix("atari-")][1](**kept.config)
-    facts = {"steps": kept.facts["episodes.steps"], "seconds": kept.facts["seconds"]}
+    log = [(row["step"], row["return"]) for row in kept.facts["episodes.log"]]
+    facts = {"steps": kept.facts["episodes.steps"], "seconds": kept.facts["seconds"], "log": log}
     about = {"algorithm": kept.algorithm, "config": config, "seed": kept.seed, "network": network}
     save(path, SimpleNamespace(**about, **facts, kept=("network", *facts)))

@@ -38,16 +38,22 @@ def memory(capacity: int, shape: tuple[int, ...], num_envs: int = 1) -> int:
     return capacity * (height * width + 19) + num_envs * (2 * stack - 1) * height * width
 
 
-def free_memory() -> int | None:
-    """Bytes that this process may still take, or ``None`` where the system does not say."""
+def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Bytes that this process may still take, or ``None`` where the system does not say.
+
+    Args:
+        group: where Linux keeps a container's own limit.
+    """
     found = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         found += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-        group = Path("/sys/fs/cgroup")  # a container's own limit
         limit = int((group / "memory.max").read_text())
-        found.append(limit - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
+        taken = int((group / "memory.current").read_text())
+        facts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        files = int(facts["inactive_file"]) + int(facts["active_file"])  # given back when asked for
+        found.append(limit - taken + files)
+    except (OSError, ValueError, KeyError):
         pass  # no such file, or no limit ("max")
     if not found and "SC_AVPHYS_PAGES" in getattr(os, "sysconf_names", ()):
         found.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -20,7 +20,7 @@ from rlcourse.atari.agents import AGENTS
 from rlcourse.checkpoint import Checkpoint, load, read_config, restore, save
 from rlcourse.errors import CourseError, InvalidArgumentError, check_not_negative
 
-__all__ = ["CHECKPOINT", "Stop", "begun", "report", "stopping", "train"]
+__all__ = ["CHECKPOINT", "Stop", "begun", "kept_in", "report", "stopping", "train"]
 
 CHECKPOINT = "checkpoint.safetensors"
 LOCK = "lock"
@@ -99,25 +99,37 @@ def train(
                         on_trouble(str(error))
             save(path, run, replay=memory)
     finally:
-        run.episodes.close()  # joins the emulators' threads, on every way out
+        run.episodes.close()  # waits for the emulators' threads, on every way out
     return run
+
+
+def kept_in(folder: Path) -> Checkpoint:
+    """The checkpoint of a training's folder, or that of a file.
+
+    Raises:
+        InvalidArgumentError: there is none.
+        CorruptCheckpointError: it is damaged.
+    """
+    path = folder / CHECKPOINT if folder.is_dir() else folder
+    if not path.is_file():
+        raise InvalidArgumentError(f"{folder}: no Atari training is here ({CHECKPOINT} is missing)")
+    return load(path)
 
 
 def begun(folder: Path) -> tuple[Any, Checkpoint]:
     """The settings and the checkpoint of a training.
 
     Raises:
-        InvalidArgumentError: there is none in the folder, or it is of no Atari run.
+        InvalidArgumentError: there is none in the folder, or it is of no Atari run, or of a player alone.
         CorruptCheckpointError: it is damaged.
     """
-    path = folder / CHECKPOINT if folder.is_dir() else folder
-    if not path.is_file():
-        raise InvalidArgumentError(f"{folder}: no Atari training is here ({CHECKPOINT} is missing)")
-    kept = load(path)
+    kept = kept_in(folder)
     for kind, settings in AGENTS.values():
         if kind.algorithm == kept.algorithm:
+            if "episodes.steps" not in kept.facts:
+                raise InvalidArgumentError(f"{folder}: a player; its training is not here")
             return read_config(settings, kept, kept.algorithm), kept
-    raise InvalidArgumentError(f"{path}: a run of {kept.algorithm!r}; must be of an Atari run")
+    raise InvalidArgumentError(f"{folder}: a run of {kept.algorithm!r}; must be of an Atari run")
 
 
 def report(folder: Path) -> str:

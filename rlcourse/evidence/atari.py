@@ -32,10 +32,11 @@ def learned_score(
     """The mean score of whole games under a protocol, played by what a whole training ended with.
 
     Beside it the scores and lengths of these games, how long it took, and a curve: the mean score of the games
-    that ended in each fortieth of the training, as they were trained (the short ones, which in Pong are the
-    lost ones, end first and count more often).
+    that ended in each fortieth of the training, as they were trained (the short ones end first and count more
+    often: in Pong a beginner's defeats, and later a champion's clear wins).
 
-    With ``RLCOURSE_RUNS`` set to a folder, a training of hours is kept there and gone on with.
+    With ``RLCOURSE_RUNS`` set to a folder, a training of hours is kept there and gone on with. Its settings are
+    compared with these, the code that it ran is not: name another folder when that has changed.
     """
     settings = AGENTS[algorithm][1](**config)
     rules = replace(PROTOCOLS[protocol], games=games)
@@ -43,6 +44,8 @@ def learned_score(
         home = Path(os.environ.get("RLCOURSE_RUNS", passing))
         folder = home / f"{algorithm}-{settings.game.name}-{seed}"
         run = train(settings, seed, folder=folder, resume=(folder / CHECKPOINT).exists())
+        if run.episodes.steps < settings.steps:  # Ctrl-C: half a training is no result
+            raise KeyboardInterrupt
         policy, game = load_player(load(folder / CHECKPOINT), greedy=rules.greedy, seed=seed)
     result = _judge(policy, game, seed, rules)
     ends = _ends(settings.steps)
@@ -98,7 +101,11 @@ def player_score(
     rules = replace(rules, games=games, greedy=rules.greedy if greedy is None else greedy)
     policy, game = load_player(kept, greedy=rules.greedy, seed=seed)
     result = _judge(policy, game, seed, rules)
-    return result.mean, {"games": result.scores.tolist(), "capped": int(result.capped.sum())}
+    return result.mean, {
+        "games": result.scores.tolist(),
+        "lengths": result.lengths.tolist(),
+        "capped": int(result.capped.sum()),
+    }
 
 
 def _judge(policy: Policy, game: Game, seed: int, rules: Protocol) -> Result:

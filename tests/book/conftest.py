@@ -115,6 +115,7 @@ def tab(browser: Any) -> Iterator[Tab]:
     context = browser.new_context(
         viewport={"width": 1280, "height": 900}, reduced_motion="reduce", color_scheme="light"
     )
+    context.set_default_timeout(120_000)  # ms: a machine with all its cores busy is no wrong page
     tab = Tab(context.new_page())
 
     def gate(route: Any) -> None:

@@ -126,7 +126,7 @@ def use_theme(page: Any, theme: str) -> None:
     page.evaluate("theme => document.documentElement.dataset.theme = theme", theme)
 
 
-# Chromium draws a picture of 16,384 lines at most, and takes half a minute for one of three times as many.
+# The reference is a hundred screens long: its top is enough to look at.
 TOP = "() => ({x: 0, y: 0, width: innerWidth, height: Math.min(document.body.scrollHeight, 16000)})"
 
 
@@ -152,7 +152,6 @@ def look_at(tab: Any, url: str, shots: Path | None) -> dict[str, list[str]]:
 
     def shoot(kind: str) -> None:
         if shots:
-            # The reference is some hundred screens long on a phone: its top is enough to look at.
             page.screenshot(path=f"{shots}-{kind}.png", full_page=True, clip=page.evaluate(TOP))
 
     page.goto(url, wait_until="load")
