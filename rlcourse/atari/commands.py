@@ -70,14 +70,9 @@ def train(
     check_device(device)
     begun: dict[str, Any] = {}
     if resume is not None:
-        own = {
-            "game": game,
-            "algorithm": algorithm,
-            "steps": steps,
-            "sticky": sticky,
-            "network": network,
-        }
-        for option, given in {**own, "seed": seed, "out": out}.items():
+        options = ["game", "algorithm", "steps", "sticky", "network", "seed", "out"]
+        values = game, algorithm, steps, sticky, network, seed, out
+        for option, given in zip(options, values, strict=True):
             if given is not None:
                 raise InvalidArgumentError(
                     f"{option} = {given}: a resumed run keeps its folder and its settings; leave it out"
@@ -232,13 +227,13 @@ def _curves(
 
     if folder.exists() and not folder.is_dir():
         raise InvalidArgumentError(f"tensorboard = {folder}: must be a folder")
-    drawn = len(begun.get("episodes.log", ()))
+    drawn, full = len(begun.get("episodes.log", ())), False
     purge = begun["episodes.steps"] + 1 if begun else None
     writer: Any = None
 
     def draw(log: Sequence[Mapping[str, float]]) -> None:
-        nonlocal drawn, writer
-        if drawn < 0:
+        nonlocal drawn, full, writer
+        if full:
             return
         try:
             if writer is None:  # not before the first batch: the training may be refused
@@ -248,7 +243,7 @@ def _curves(
                 writer.add_scalar("game/length", row["length"], int(row["step"]))
             drawn = len(log)
         except OSError as error:  # a full disk ends the curves, not the training
-            drawn = -1
+            full = True
             tqdm.write(f"no more curves: {folder} cannot be written ({error.strerror})", sys.stderr)
 
     try:

@@ -37,9 +37,8 @@ class Centre(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """``[B, stack, height, width]``, the same shape."""
-        last = torch.stack(
-            pictures.unbind(1), dim=-1
-        )  # as bytes: a fourth of what floats would move
+        # Turned as bytes: a fourth of what floats would move.
+        last = torch.stack(pictures.unbind(1), dim=-1)
         return (last - self.centre).div_(self.scale).permute(0, 3, 1, 2)
 
 
