@@ -9,16 +9,22 @@ update goes into drawing its batch.
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ale_py
 import gymnasium as gym
 import numpy as np
 import stable_baselines3 as sb3
+import torch
 from stable_baselines3.common.env_util import make_atari_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
@@ -26,6 +32,7 @@ from rlcourse.algorithms import dqn
 from rlcourse.atari.agents import DQN, PPO, DQNConfig, PPOConfig
 from rlcourse.atari.environment import Game, Games
 from rlcourse.atari.replay import memory
+from rlcourse.files import replace_file
 
 gym.register_envs(ale_py)
 GAME, THEIR_GAME = Game("pong", sticky=0.0), "PongNoFrameskip-v4"
@@ -154,13 +161,18 @@ def drawing() -> float:
 
 def main() -> None:
     """Compare, print, and stop with an error where an aim is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="a JSON file to keep the measurements in")
+    out = parser.parse_args().out
+    if out and not out.parent.is_dir():
+        sys.exit(f"--out {out}: its folder does not exist")
     pairs: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
         "PPO, 8 games": (lambda: ours(PPO, OURS_PPO), theirs_ppo),
         "DQN, 1 game": (lambda: ours(DQN, OURS_DQN), theirs_dqn),
     }
-    missed = []
+    found, missed = {}, []
     for name, (mine, other) in pairs.items():
-        speeds = [(mine(), other()) for _ in range(REPEATS)]
+        found[name] = speeds = [(mine(), other()) for _ in range(REPEATS)]
         ratio = statistics.median(a / b for a, b in speeds)
         a, b = (statistics.median(column) for column in zip(*speeds, strict=True))
         print(
@@ -169,10 +181,22 @@ def main() -> None:
         )
         if ratio < AIM:
             missed.append(name)
-    print(f"stepping only  ours {stepping(8):7,.0f} steps/s, 8 games; {stepping(1):,.0f}, one")
-    size = memory(100_000, GAME.shape, 8) / 100_000
+    alone = {"8 games": stepping(8), "1 game": stepping(1)}
+    print(
+        f"stepping only  ours {alone['8 games']:7,.0f} steps/s, 8 games; {alone['1 game']:,.0f}, one"
+    )
+    size, share = memory(100_000, GAME.shape, 8) / 100_000, drawing()
     print(f"a transition   {size:,.0f} bytes; a picture has {84 * 84:,}")
-    print(f"drawing        {drawing():.1%} of an update")
+    print(f"drawing        {share:.1%} of an update")
+    if out:
+        about = {
+            "measured": time.strftime("%Y-%m-%d", time.gmtime()),
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "versions": {lib.__name__: lib.__version__ for lib in (sb3, torch, gym, np)},
+        }
+        kept = {"pairs": found, "stepping": alone, "drawing": share, **about}
+        with replace_file(out) as file:
+            file.write((json.dumps(kept, indent=1) + "\n").encode())
     if missed:
         sys.exit(f"below {AIM} times as fast: {', '.join(missed)}")
 
