@@ -20,6 +20,7 @@ from rlcourse import checkpoint
 from rlcourse.atari import agents, commands, film
 from rlcourse.atari.agents import preset
 from rlcourse.atari.environment import Game
+from rlcourse.atari.players import names
 from rlcourse.evidence import folder
 
 SHIPPED = folder() / "players/pong-ppo.safetensors"
@@ -199,7 +200,7 @@ def test_a_film_is_small_and_has_the_screens_shape(tmp_path: Path, monkeypatch: 
         ),
         (["watch", "pong-ppo", "--out", "a.gif", "--seed", "-1"], "seed = -1"),
         (["report", "nowhere"], "no Atari training is here"),
-        (["evaluate", "nowhere"], "no such folder, file or player; must be one of pong-ppo"),
+        (["evaluate", "nowhere"], f"file or player; must be one of {', '.join(names())}"),
         (["watch", "pong-pop", "--out", "a.gif"], "did you mean pong-ppo?"),
         (["evaluate", "nowhere", "--protocol", "natur"], "must be one of nature"),
     ],

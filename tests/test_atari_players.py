@@ -16,7 +16,7 @@ from rlcourse.atari.agents import load_player, preset
 from rlcourse.atari.train import CHECKPOINT, train
 from rlcourse.checkpoint import load
 from rlcourse.errors import CorruptCheckpointError, InvalidArgumentError
-from rlcourse.evidence import atari, folder
+from rlcourse.evidence import atari, contracts, folder
 
 SMALL: dict[str, Any] = {
     **{"steps": 2048, "num_envs": 2, "horizon": 64, "batch_size": 64, "epochs": 1},
@@ -28,7 +28,9 @@ SMALL: dict[str, Any] = {
 
 
 def test_every_player_is_small_and_plays() -> None:
-    assert {"pong-ppo", "pong-ppo-early"} <= set(players.names())
+    assert {contract.config.get("player") for contract in contracts().values()} - {None} == set(
+        players.names()
+    )
     for name in players.names():
         assert (folder() / "players" / f"{name}.safetensors").stat().st_size < 1_000_000
         policy, game = load_player(players.player(name))
