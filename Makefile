@@ -53,7 +53,7 @@ bench: setup ## side by side with other libraries, in an environment of their ow
 	@$(PY) benchmarks/grading.py
 	@PYTHONPATH=. .venv-bench/bin/python -W ignore benchmarks/recommender.py
 	@PYTHONPATH=. .venv-bench/bin/python benchmarks/deep.py --out book/evidence/libraries.json
-	@PYTHONPATH=. .venv-bench/bin/python -W ignore benchmarks/atari.py
+	@PYTHONPATH=. .venv-bench/bin/python -W ignore benchmarks/atari.py --out book/evidence/atari_speed.json
 
 lock: setup ## resolve requirements.lock and environment.yml anew
 	@$(PY) tools/environment.py lock

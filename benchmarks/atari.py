@@ -1,15 +1,16 @@
 """Agents that learn Pong from pixels, side by side with Stable-Baselines3: agent steps a second, on these cores.
 
-The same network (Mnih et al. 2015), hyperparameters (Stable-Baselines3's own collection of tuned settings, the
-"zoo") and threads, in one run and in turn, so that a busy moment hits both. Each steps its games as its own
-documentation recommends: theirs behind its wrappers, ours in ALE's vector of games. What is timed is training.
-Only the ratios mean anything. Beside them: stepping alone, what a transition takes of memory, and what part of an
-update goes into drawing its batch.
+The same pictures, network, hyperparameters (Stable-Baselines3's own collection of tuned settings, the "zoo") and
+threads, in one run and in turn, so that a busy moment hits both; once with the pictures and the network of Mnih et
+al. 2015, once with the small ones of the course. Each steps its games as its own documentation recommends: theirs
+behind its wrappers, ours in ALE's vector of games. What is timed is training. Only the ratios mean anything. Beside
+them: stepping alone, what a transition takes of memory, and what part of an update goes into drawing its batch.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -17,6 +18,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,9 @@ import numpy as np
 import stable_baselines3 as sb3
 import torch
 from stable_baselines3.common.env_util import make_atari_env
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecFrameStack
+from torch import Tensor, nn
 
 from rlcourse.algorithms import dqn
 from rlcourse.atari.agents import DQN, PPO, DQNConfig, PPOConfig
@@ -37,7 +42,9 @@ from rlcourse.files import replace_file
 gym.register_envs(ale_py)
 GAME, THEIR_GAME = Game("pong", sticky=0.0), "PongNoFrameskip-v4"
 LOOK = {"game": GAME, "network": "nature", "centre": 0.0, "scale": 255.0}
-REPEATS, WARM_UP, STEPS = 3, 1_024, 2_048  # steps before the clock starts, and on it
+SIDES = {"nature": 84, "small": 42}  # of each network's pictures
+REPEATS, WARM_UP = 3, 1_024  # steps before the clock starts
+STEPS = {"nature": 2_048, "small": 8_192}  # on it
 AIM = 1.5  # times as fast
 OURS_PPO = PPOConfig(
     num_envs=8,
@@ -70,14 +77,30 @@ OURS_DQN = DQNConfig(
 )
 
 
-def ours(kind: Any, config: Any) -> float:
+class Small(BaseFeaturesExtractor):
+    """Our small network as theirs wants it."""
+
+    def __init__(self, space: gym.spaces.Box) -> None:
+        super().__init__(space, features_dim=128)
+        first, second = nn.Conv2d(4, 16, 4, 2), nn.Conv2d(16, 32, 4, 2)
+        body = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Flatten())
+        width = body(torch.zeros(1, *space.shape)).shape[1]
+        self.body = nn.Sequential(body, nn.Linear(width, 128), nn.ReLU())
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """``[B, 4, 42, 42]`` to ``[B, 128]``."""
+        return self.body(pictures)
+
+
+def ours(kind: Any, config: Any, network: str) -> float:
     """Steps a second of a learner of this package."""
-    run = kind(config, 0)
+    game = replace(GAME, height=SIDES[network], width=SIDES[network])
+    run = kind(replace(config, network=network, game=game), 0)
     try:
         while run.episodes.steps < WARM_UP:
             run.advance()
         begin, start = run.episodes.steps, time.perf_counter()
-        while run.episodes.steps < begin + STEPS:
+        while run.episodes.steps < begin + STEPS[network]:
             run.advance()
         return float((run.episodes.steps - begin) / (time.perf_counter() - start))
     finally:
@@ -97,29 +120,34 @@ class Watch(sb3.common.callbacks.BaseCallback):
             self.begin, self.start = self.num_timesteps, time.perf_counter()
 
 
-def their_speed(learner: Callable[..., Any], num_envs: int, **settings: Any) -> float:
+def their_speed(network: str, learner: Any, num_envs: int, **settings: Any) -> float:
     """Steps a second of a learner of Stable-Baselines3."""
-    games = VecFrameStack(make_atari_env(THEIR_GAME, n_envs=num_envs, seed=0), n_stack=4)
-    model = learner("CnnPolicy", games, device="cpu", seed=0, **settings)
+    games = make_atari_env(
+        THEIR_GAME, n_envs=num_envs, seed=0, wrapper_kwargs={"screen_size": SIDES[network]}
+    )
+    games = VecFrameStack(games, n_stack=4)
+    eyes = {"features_extractor_class": Small} if network == "small" else {}
+    settings |= {"policy_kwargs": eyes, "device": "cpu", "seed": 0}
+    model = learner("CnnPolicy", games, **settings)
     watch = Watch()
-    model.learn(WARM_UP + STEPS, callback=watch)
+    model.learn(WARM_UP + STEPS[network], callback=watch)
     speed = (model.num_timesteps - watch.begin) / (time.perf_counter() - watch.start)
     games.close()
     return float(speed)
 
 
-def theirs_ppo() -> float:
+def theirs_ppo(network: str) -> float:
     """The zoo's PPO."""
     return their_speed(
-        sb3.PPO, 8, n_steps=128, n_epochs=4, batch_size=256, learning_rate=2.5e-4,
+        network, sb3.PPO, 8, n_steps=128, n_epochs=4, batch_size=256, learning_rate=2.5e-4,
         clip_range=0.1, vf_coef=0.5, ent_coef=0.01,
     )  # fmt: skip
 
 
-def theirs_dqn() -> float:
+def theirs_dqn(network: str) -> float:
     """The zoo's DQN, learning at once."""
     return their_speed(
-        sb3.DQN, 1, buffer_size=10_000, learning_starts=WARM_UP // 2, batch_size=32,
+        network, sb3.DQN, 1, buffer_size=10_000, learning_starts=WARM_UP // 2, batch_size=32,
         learning_rate=1e-4, train_freq=4, gradient_steps=1, target_update_interval=1_000,
         exploration_fraction=1.0, exploration_final_eps=0.01, optimize_memory_usage=False,
     )  # fmt: skip
@@ -130,7 +158,7 @@ def stepping(num_envs: int) -> float:
     games, rng = Games(GAME, num_envs), np.random.default_rng(0)
     try:
         games.reset(0)
-        start, rounds = time.perf_counter(), STEPS // num_envs
+        start, rounds = time.perf_counter(), STEPS["small"] // num_envs
         for _ in range(rounds):
             games.send(rng.integers(games.action_space.n, size=num_envs))
             games.receive()
@@ -166,28 +194,29 @@ def main() -> None:
     out = parser.parse_args().out
     if out and not out.parent.is_dir():
         sys.exit(f"--out {out}: its folder does not exist")
-    pairs: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
-        "PPO, 8 games": (lambda: ours(PPO, OURS_PPO), theirs_ppo),
-        "DQN, 1 game": (lambda: ours(DQN, OURS_DQN), theirs_dqn),
+    pairs: dict[str, tuple[Callable[[str], float], Callable[[str], float]]] = {
+        "PPO, 8 games": (partial(ours, PPO, OURS_PPO), theirs_ppo),
+        "DQN, 1 game": (partial(ours, DQN, OURS_DQN), theirs_dqn),
     }
     found, missed = {}, []
-    for name, (mine, other) in pairs.items():
-        found[name] = speeds = [(mine(), other()) for _ in range(REPEATS)]
+    for (name, (mine, other)), network in itertools.product(pairs.items(), SIDES):
+        name = f"{name}, {network}"
+        found[name] = speeds = [(mine(network), other(network)) for _ in range(REPEATS)]
         ratio = statistics.median(a / b for a, b in speeds)
         a, b = (statistics.median(column) for column in zip(*speeds, strict=True))
         print(
-            f"{name:14} ours {a:7,.0f} steps/s   Stable-Baselines3 {b:7,.0f}   {ratio:5.2f} times as fast",
+            f"{name:20} ours {a:7,.0f} steps/s   Stable-Baselines3 {b:7,.0f}   {ratio:5.2f} times as fast",
             flush=True,
         )
         if ratio < AIM:
             missed.append(name)
     alone = {"8 games": stepping(8), "1 game": stepping(1)}
     print(
-        f"stepping only  ours {alone['8 games']:7,.0f} steps/s, 8 games; {alone['1 game']:,.0f}, one"
+        f"stepping only        ours {alone['8 games']:7,.0f} steps/s, 8 games; {alone['1 game']:,.0f}, one"
     )
     size, share = memory(100_000, GAME.shape, 8) / 100_000, drawing()
-    print(f"a transition   {size:,.0f} bytes; a picture has {84 * 84:,}")
-    print(f"drawing        {share:.1%} of an update")
+    print(f"a transition         {size:,.0f} bytes; a picture has {84 * 84:,}")
+    print(f"drawing              {share:.1%} of an update")
     if out:
         about = {
             "measured": time.strftime("%Y-%m-%d", time.gmtime()),
