@@ -1,10 +1,12 @@
 """Agents that learn Pong from pixels, side by side with Stable-Baselines3: agent steps a second, on these cores.
 
-The same pictures, network, hyperparameters (Stable-Baselines3's own collection of tuned settings, the "zoo") and
-threads, in one run and in turn, so that a busy moment hits both; once with the pictures and the network of Mnih et
-al. 2015, once with the small ones of the course. Each steps its games as its own documentation recommends: theirs
-behind its wrappers, ours in ALE's vector of games. What is timed is training. Only the ratios mean anything. Beside
-them: stepping alone, what a transition takes of memory, and what part of an update goes into drawing its batch.
+The same pictures, network and hyperparameters (those of Stable-Baselines3's own collection, the "zoo", without
+its schedules), in one run and in turn, so that a busy moment hits both; with the pictures and the network of
+Mnih et al. 2015 and with the small ones of the course. Torch has as many threads here as there. Each steps its
+games as its own documentation recommends: theirs behind its wrappers, one after the other; ours in ALE's vector
+of games, whose threads use the other cores, too. What is timed is training, late in it: both look at nearly
+every step. Only the ratios mean anything. Beside them: stepping alone, what a transition takes of memory, and
+what part of an update goes into drawing its batch.
 """
 
 from __future__ import annotations
@@ -36,15 +38,18 @@ from torch import Tensor, nn
 from rlcourse.algorithms import dqn
 from rlcourse.atari.agents import DQN, PPO, DQNConfig, PPOConfig
 from rlcourse.atari.environment import Game, Games
+from rlcourse.atari.networks import parameters
 from rlcourse.atari.replay import memory
 from rlcourse.files import replace_file
 
 gym.register_envs(ale_py)
+Race = Callable[[str], tuple[float, int]]
 GAME, THEIR_GAME = Game("pong", sticky=0.0), "PongNoFrameskip-v4"
 LOOK = {"game": GAME, "network": "nature", "centre": 0.0, "scale": 255.0}
 SIDES = {"nature": 84, "small": 42}  # of each network's pictures
 REPEATS, WARM_UP = 3, 1_024  # steps before the clock starts
-STEPS = {"nature": 2_048, "small": 8_192}  # on it
+STEPS = {"nature": 2_048, "small": 4_096}  # on it
+RACES = [("nature", 1), ("nature", os.cpu_count() or 1), ("small", 1)]  # networks, torch's threads
 AIM = 1.5  # times as fast
 OURS_PPO = PPOConfig(
     num_envs=8,
@@ -66,10 +71,11 @@ OURS_DQN = DQNConfig(
     train_every=4,
     updates=1,
     learning_rate=1e-4,
+    learning_rate_end=1e-4,
     replay_size=10_000,
     learning_starts=WARM_UP // 2,
     target_every=250,
-    epsilon_steps=100_000,
+    epsilon=0.01,
     epsilon_end=0.01,
     double=False,
     n=1,
@@ -92,8 +98,8 @@ class Small(BaseFeaturesExtractor):
         return self.body(pictures)
 
 
-def ours(kind: Any, config: Any, network: str) -> float:
-    """Steps a second of a learner of this package."""
+def ours(kind: Any, config: Any, network: str) -> tuple[float, int]:
+    """Steps a second of a learner of this package, and how many numbers it learns."""
     game = replace(GAME, height=SIDES[network], width=SIDES[network])
     run = kind(replace(config, network=network, game=game), 0)
     try:
@@ -102,7 +108,8 @@ def ours(kind: Any, config: Any, network: str) -> float:
         begin, start = run.episodes.steps, time.perf_counter()
         while run.episodes.steps < begin + STEPS[network]:
             run.advance()
-        return float((run.episodes.steps - begin) / (time.perf_counter() - start))
+        speed = (run.episodes.steps - begin) / (time.perf_counter() - start)
+        return float(speed), parameters(run.network)
     finally:
         run.episodes.close()
 
@@ -120,36 +127,37 @@ class Watch(sb3.common.callbacks.BaseCallback):
             self.begin, self.start = self.num_timesteps, time.perf_counter()
 
 
-def their_speed(network: str, learner: Any, num_envs: int, **settings: Any) -> float:
-    """Steps a second of a learner of Stable-Baselines3."""
+def theirs(network: str, learner: Any, num_envs: int, **settings: Any) -> tuple[float, int]:
+    """The same of a learner of Stable-Baselines3."""
     games = make_atari_env(
         THEIR_GAME, n_envs=num_envs, seed=0, wrapper_kwargs={"screen_size": SIDES[network]}
     )
     games = VecFrameStack(games, n_stack=4)
-    eyes = {"features_extractor_class": Small} if network == "small" else {}
+    # Without net_arch a network of one's own gets two layers more.
+    eyes = {"features_extractor_class": Small, "net_arch": []} if network == "small" else {}
     settings |= {"policy_kwargs": eyes, "device": "cpu", "seed": 0}
     model = learner("CnnPolicy", games, **settings)
     watch = Watch()
     model.learn(WARM_UP + STEPS[network], callback=watch)
     speed = (model.num_timesteps - watch.begin) / (time.perf_counter() - watch.start)
     games.close()
-    return float(speed)
+    return float(speed), parameters(getattr(model.policy, "q_net", model.policy))
 
 
-def theirs_ppo(network: str) -> float:
+def theirs_ppo(network: str) -> tuple[float, int]:
     """The zoo's PPO."""
-    return their_speed(
+    return theirs(
         network, sb3.PPO, 8, n_steps=128, n_epochs=4, batch_size=256, learning_rate=2.5e-4,
         clip_range=0.1, vf_coef=0.5, ent_coef=0.01,
     )  # fmt: skip
 
 
-def theirs_dqn(network: str) -> float:
+def theirs_dqn(network: str) -> tuple[float, int]:
     """The zoo's DQN, learning at once."""
-    return their_speed(
+    return theirs(
         network, sb3.DQN, 1, buffer_size=10_000, learning_starts=WARM_UP // 2, batch_size=32,
         learning_rate=1e-4, train_freq=4, gradient_steps=1, target_update_interval=1_000,
-        exploration_fraction=1.0, exploration_final_eps=0.01, optimize_memory_usage=False,
+        exploration_initial_eps=0.01, exploration_final_eps=0.01, optimize_memory_usage=False,
     )  # fmt: skip
 
 
@@ -194,29 +202,35 @@ def main() -> None:
     out = parser.parse_args().out
     if out and not out.parent.is_dir():
         sys.exit(f"--out {out}: its folder does not exist")
-    pairs: dict[str, tuple[Callable[[str], float], Callable[[str], float]]] = {
-        "PPO, 8 games": (partial(ours, PPO, OURS_PPO), theirs_ppo),
-        "DQN, 1 game": (partial(ours, DQN, OURS_DQN), theirs_dqn),
+    pairs: dict[str, tuple[Race, Race]] = {
+        "PPO": (partial(ours, PPO, OURS_PPO), theirs_ppo),
+        "DQN": (partial(ours, DQN, OURS_DQN), theirs_dqn),
     }
     found, missed = {}, []
-    for (name, (mine, other)), network in itertools.product(pairs.items(), SIDES):
-        name = f"{name}, {network}"
-        found[name] = speeds = [(mine(network), other(network)) for _ in range(REPEATS)]
+    for (learner, (mine, other)), (network, threads) in itertools.product(pairs.items(), RACES):
+        torch.set_num_threads(threads)
+        name, speeds = f"{learner}, {network}, threads: {threads}", []
+        for _ in range(REPEATS):
+            (a, size), (b, their_size) = mine(network), other(network)
+            if size != their_size:
+                sys.exit(f"{name}: {size:,} numbers to learn here, {their_size:,} there")
+            speeds.append((a, b))
+        found[name] = speeds
         ratio = statistics.median(a / b for a, b in speeds)
         a, b = (statistics.median(column) for column in zip(*speeds, strict=True))
         print(
-            f"{name:20} ours {a:7,.0f} steps/s   Stable-Baselines3 {b:7,.0f}   {ratio:5.2f} times as fast",
+            f"{name:23} ours {a:7,.0f} steps/s   Stable-Baselines3 {b:7,.0f}   {ratio:5.2f} times as fast",
             flush=True,
         )
         if ratio < AIM:
             missed.append(name)
     alone = {"8 games": stepping(8), "1 game": stepping(1)}
     print(
-        f"stepping only        ours {alone['8 games']:7,.0f} steps/s, 8 games; {alone['1 game']:,.0f}, one"
+        f"stepping only           ours {alone['8 games']:7,.0f} steps/s, 8 games; {alone['1 game']:,.0f}, one"
     )
     size, share = memory(100_000, GAME.shape, 8) / 100_000, drawing()
-    print(f"a transition         {size:,.0f} bytes; a picture has {84 * 84:,}")
-    print(f"drawing              {share:.1%} of an update")
+    print(f"a transition            {size:,.0f} bytes; a picture has {84 * 84:,}")
+    print(f"drawing                 {share:.1%} of an update")
     if out:
         about = {
             "measured": time.strftime("%Y-%m-%d", time.gmtime()),
