@@ -4,9 +4,10 @@ The same pictures, network and hyperparameters (those of Stable-Baselines3's own
 its schedules), in one run and in turn, so that a busy moment hits both; with the pictures and the network of
 Mnih et al. 2015 and with the small ones of the course. Torch has as many threads here as there. Each steps its
 games as its own documentation recommends: theirs behind its wrappers, one after the other; ours in ALE's vector
-of games, whose threads use the other cores, too. What is timed is training, late in it: both look at nearly
-every step. Only the ratios mean anything. Beside them: stepping alone, what a transition takes of memory, and
-what part of an update goes into drawing its batch.
+of games, whose threads use the other cores, too. One thing more is not the same: a thread of ours plays PPO's next
+batch while this one is learned, with the policy of one update before. What is timed is training, late in it: both
+look at nearly every step. Only the ratios mean anything. Beside them: stepping alone, what a transition takes of
+memory, and what part of an update goes into drawing its batch.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ LOOK = {"game": GAME, "network": "nature", "centre": 0.0, "scale": 255.0}
 SIDES = {"nature": 84, "small": 42}  # of each network's pictures
 REPEATS, WARM_UP = 3, 1_024  # steps before the clock starts
 STEPS = {"nature": 2_048, "small": 4_096}  # on it
-RACES = [("nature", 1), ("nature", os.cpu_count() or 1), ("small", 1)]  # networks, torch's threads
+RACES = list(itertools.product(("nature", "small"), (1, os.cpu_count() or 1)))  # torch's threads
 AIM = 1.5  # times as fast
 OURS_PPO = PPOConfig(
     num_envs=8,

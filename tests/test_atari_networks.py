@@ -56,6 +56,32 @@ def test_a_network_computes_what_its_layers_say() -> None:
     torch.testing.assert_close(got.double(), values[:, 0], atol=1e-4, rtol=0)
 
 
+def test_the_gradients_are_those_of_centred_pictures() -> None:
+    """The first convolution centres its weights instead: against twice the precision and plain centring."""
+    body, _ = eye(pictures(32, 42), "small", centre=87.0, scale=32.0)
+    x = torch.randint(0, 256, (64, 4, 32, 42), dtype=torch.uint8)
+    wanted = [weight.detach().double().requires_grad_() for weight in body.parameters()]
+    seen = (x.double() - 87) / 32
+    for layer in (0, 2):
+        seen = functional.conv2d(seen, wanted[layer], wanted[layer + 1], stride=2).clamp(min=0)
+    seen = (seen.flatten(1) @ wanted[4].T + wanted[5]).clamp(min=0)
+    (seen**2).mean().backward()  # type: ignore[no-untyped-call]
+    (body(x) ** 2).mean().backward()
+    for got, exact in zip(body.parameters(), wanted, strict=True):
+        assert got.grad is not None and exact.grad is not None
+        error = (got.grad.double() - exact.grad).norm() / exact.grad.norm()
+        assert float(error) < 1e-5
+
+
+def test_pieces_make_the_whole() -> None:
+    body, width = eye(pictures(20, 20), "small")
+    x = torch.randint(0, 256, (2 * body.piece + 7, 4, 20, 20), dtype=torch.uint8)
+    whole = body(x).detach()
+    with torch.no_grad():
+        torch.testing.assert_close(body(x), whole)
+    assert whole.shape == (len(x), width)
+
+
 def test_pictures_go_through_channels_last_and_come_back_unharmed() -> None:
     body, _ = eye(pictures(42, 42), "small")
     x = torch.randint(0, 256, (5, 4, 42, 42), dtype=torch.uint8)

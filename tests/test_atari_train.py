@@ -7,21 +7,28 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 pytest.importorskip("ale_py")
 
 from rlcourse import files
 from rlcourse.atari.agents import AGENTS, PPO, PPOConfig, load_player, preset
 from rlcourse.atari.environment import Game
-from rlcourse.atari.rollout import GameSegments
+from rlcourse.atari.networks import Agent
+from rlcourse.atari.rollout import Ahead, GameSegments
 from rlcourse.atari.train import CHECKPOINT, begun, report, train
 from rlcourse.checkpoint import load
 from rlcourse.errors import CorruptCheckpointError, CourseError, InvalidArgumentError
+from rlcourse.networks import DrawingPolicy
 
 SMALL = {
     "ppo": {"steps": 64, "num_envs": 2, "horizon": 8, "batch_size": 16, "epochs": 1},
@@ -97,6 +104,82 @@ def test_the_log_is_of_whole_games_in_the_machines_own_points() -> None:
     assert [row["return"] for row in segments.log] == wanted and len(wanted) == 4
     assert [row["length"] for row in segments.log] == [60] * 4
     assert max(wanted) > 3  # not clipped
+
+
+def ahead_and_actor() -> tuple[Ahead, DrawingPolicy]:
+    ahead = Ahead(GameSegments(WORLD, 2, 5, 1))
+    agent = Agent(ahead.observation_space, ahead.action_space, "small")
+    actor = nn.Sequential(agent.eye, agent.actor)
+    return ahead, DrawingPolicy(actor, torch.Generator().manual_seed(0))
+
+
+WORLD = Game("space_invaders", height=20, width=20, max_frames=80)
+
+
+def test_what_is_played_ahead_is_played_by_the_policy_before_the_newest_update(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against the same games in turn, where every policy waits one stretch; the log, too, game by game."""
+    ahead, act = ahead_and_actor()
+    step = ahead.segments.step
+
+    def slowly(action: Any) -> Any:
+        time.sleep(0.005)  # so that the thread is still playing when the policy changes
+        return step(action)
+
+    monkeypatch.setattr(ahead.segments, "step", slowly)
+    plain, dice = GameSegments(WORLD, 2, 5, 1), torch.Generator().manual_seed(0)
+    before = deepcopy(act.network)
+    for number in range(5):
+        wanted = plain.play(DrawingPolicy(before, dice), 12)
+        got = ahead.play(act, 12)
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert ahead.steps == plain.steps == 24 * (number + 1)
+        noted = [{key: row[key] for key in ("step", "return", "length")} for row in ahead.log]
+        assert noted == plain.log
+        assert [row.get("update") for row in ahead.log] == [
+            max(0, (row["step"] - 1) // 24 - 1) or None for row in ahead.log
+        ]
+        before = deepcopy(act.network)
+        with torch.no_grad():  # an "update", felt by the stretch after the next
+            act.network[1].logits.bias[number] += 8.0
+        ahead.note = {"update": number + 1}
+    assert len(plain.log) >= 4
+    ahead.close()
+    plain.close()
+
+
+def test_after_a_restart_the_games_are_new_and_behind_what_was_handed_out() -> None:
+    ahead, act = ahead_and_actor()
+    ahead.play(act, 12)
+    ahead.restart()
+    new = GameSegments(WORLD, 2, 5, 1)
+    new.steps = 24
+    new.restart()
+    np.testing.assert_array_equal(ahead.play(act, 3).obs[0], new.obs)
+    assert ahead.steps == 30
+    ahead.close()
+    new.close()
+
+
+def test_what_goes_wrong_in_the_thread_is_said_and_the_thread_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ahead, act = ahead_and_actor()
+    threads = threading.active_count()
+
+    def broken(act: Any, steps: int) -> Any:
+        raise CourseError("the machine is on fire")
+
+    ahead.play(act, 2)
+    ahead.coming.result()  # type: ignore[union-attr]
+    monkeypatch.setattr(ahead.segments, "play", broken)
+    ahead.play(act, 2)
+    with pytest.raises(CourseError, match="on fire"):
+        ahead.play(act, 2)
+    ahead.close()
+    assert threading.active_count() == threads
 
 
 def test_a_player_is_read_from_a_checkpoint(tmp_path: Path) -> None:

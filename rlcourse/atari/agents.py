@@ -24,7 +24,7 @@ from rlcourse.algorithms import dqn, ppo
 from rlcourse.atari.environment import Game
 from rlcourse.atari.networks import Agent, eye, q_network
 from rlcourse.atari.replay import FrameReplay, PrioritizedFrameReplay
-from rlcourse.atari.rollout import GameSegments
+from rlcourse.atari.rollout import Ahead, GameSegments
 from rlcourse.checkpoint import Checkpoint, read_config, restore
 from rlcourse.errors import CorruptCheckpointError, InvalidArgumentError, check_multiple
 from rlcourse.evaluation import Policy
@@ -82,6 +82,9 @@ class PPOConfig(_Sight, ppo.Config):
     lam: float = 0.95
     clip_end: float = 0.2
     entropy: float = 0.01
+    ahead: bool = (
+        True  # play the next batch while this one is learned: its policy is one update old
+    )
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,9 @@ class PPO:
     def __init__(self, config: PPOConfig, seed: int, device: str = "cpu", threads: int = 0) -> None:
         self.config, self.seed, self.device = config, seed, check_device(device)
         self.updates, self.seconds, random = 0, 0.0, streams(seed)
-        self.episodes = GameSegments(config.game, config.num_envs, random.env, threads)
-        space, actions = self.episodes.observation_space, self.episodes.action_space
+        games = GameSegments(config.game, config.num_envs, random.env, threads)
+        self.episodes: Any = Ahead(games) if config.ahead else games
+        space, actions = games.observation_space, games.action_space
         look = {"centre": config.centre, "scale": config.scale}
         with seeded(random.network):
             self.network = Agent(space, actions, config.network, **look).to(device)
@@ -125,7 +129,7 @@ class PPO:
         self.act = DrawingPolicy(nn.Sequential(self.network.eye, self.network.actor), self.dice)
 
     def advance(self) -> None:
-        """Play a batch and learn from it."""
+        """Have a batch played, or take the one that was played ahead, and learn from it."""
         segment = self.episodes.play(self.act, self.config.horizon)
         ppo.update(self, segment, ppo.clipped_loss)  # type: ignore[arg-type]
 
