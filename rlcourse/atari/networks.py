@@ -23,7 +23,16 @@ from rlcourse.distributions import Categorical
 from rlcourse.errors import InvalidArgumentError
 from rlcourse.networks import ModePolicy, Plain
 
-__all__ = ["LAYERS", "Agent", "CentredConv2d", "ChannelsLast", "eye", "parameters", "q_network"]
+__all__ = [
+    "LAYERS",
+    "Agent",
+    "CentredConv2d",
+    "ChannelsLast",
+    "Eye",
+    "eye",
+    "parameters",
+    "q_network",
+]
 
 # Of each convolution its outputs, its window and how far that moves; and the width of what follows.
 LAYERS: dict[str, tuple[tuple[tuple[int, int, int], ...], int]] = {

@@ -97,7 +97,11 @@ class Ahead:
         self.action_space = segments.action_space
 
     def play(self, act: DrawingPolicy, steps: int) -> Segment:
-        """So many steps in each environment, played since the last call; at first and after a restart, now."""
+        """So many steps in each environment, played since the last call; at first and after a restart, now.
+
+        The next ones are begun before they are asked for: ask for the same number each time. What went wrong in the
+        thread is raised here, one call later.
+        """
         played = self.coming.result() if self.coming else self.segments.play(act, steps)
         self.steps = self.segments.steps
         self.log += self.segments.log[len(self.log) :]
