@@ -68,6 +68,7 @@ DEEP = {
     "rlcourse.algorithms.ppo",
     "rlcourse.algorithms.sac",
     "rlcourse.atari.networks",
+    "rlcourse.atari.rollout",
     "rlcourse.atari.agents",
     "rlcourse.atari.players",
     "rlcourse.atari.train",
