@@ -106,14 +106,14 @@ def test_the_log_is_of_whole_games_in_the_machines_own_points() -> None:
     assert max(wanted) > 3  # not clipped
 
 
+WORLD = Game("space_invaders", height=20, width=20, max_frames=80)
+
+
 def ahead_and_actor() -> tuple[Ahead, DrawingPolicy]:
     ahead = Ahead(GameSegments(WORLD, 2, 5, 1))
     agent = Agent(ahead.observation_space, ahead.action_space, "small")
     actor = nn.Sequential(agent.eye, agent.actor)
     return ahead, DrawingPolicy(actor, torch.Generator().manual_seed(0))
-
-
-WORLD = Game("space_invaders", height=20, width=20, max_frames=80)
 
 
 def test_what_is_played_ahead_is_played_by_the_policy_before_the_newest_update(

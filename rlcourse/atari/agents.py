@@ -3,6 +3,10 @@
 Nothing here learns. PPO's batch and DQN's are taught by ``algorithms.ppo.update`` and ``algorithms.dqn.update``,
 as everywhere in this package; what is new is what they look at, what they remember, and with which eyes.
 
+PPO deviates from Schulman et al. 2017 in one thing more than ``algorithms.ppo``: its batches are played ahead, by
+the policy of one update ago. The ratio starts from today's, as in the decoupled objective of Hilton et al. 2022
+(Batch size-invariance for policy optimization); their other ratio, from the player's to today's, is left out.
+
 A game cannot be saved. A resumed run begins new games, and loses nothing else.
 """
 
@@ -82,9 +86,7 @@ class PPOConfig(_Sight, ppo.Config):
     lam: float = 0.95
     clip_end: float = 0.2
     entropy: float = 0.01
-    ahead: bool = (
-        True  # play the next batch while this one is learned: its policy is one update old
-    )
+    ahead: bool = True  # a thread plays the next batch meanwhile: its policy is one update old
 
 
 @dataclass(frozen=True)

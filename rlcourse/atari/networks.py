@@ -75,7 +75,7 @@ class CentredConv2d(nn.Conv2d):
 
 
 class Eye(nn.Sequential):
-    """Layers from pictures to features; without gradients by pieces, since what fits in a cache is quicker."""
+    """Layers from pictures to features; without gradients by pieces: large new arrays cost more than their sums."""
 
     piece = 256  # pictures
 
