@@ -11,6 +11,7 @@ import threading
 import time
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from rlcourse.atari.agents import AGENTS, PPO, PPOConfig, load_player, preset
 from rlcourse.atari.environment import Game
 from rlcourse.atari.networks import Agent
 from rlcourse.atari.rollout import Ahead, GameSegments
-from rlcourse.atari.train import CHECKPOINT, begun, report, train
-from rlcourse.checkpoint import load
+from rlcourse.atari.train import CHECKPOINT, begun, kept_in, report, train
+from rlcourse.checkpoint import load, save
 from rlcourse.errors import CorruptCheckpointError, CourseError, InvalidArgumentError
 from rlcourse.networks import DrawingPolicy
 
@@ -193,6 +194,23 @@ def test_a_player_is_read_from_a_checkpoint(tmp_path: Path) -> None:
     ]
     assert (drawn[0] == drawn[1]).all() and (drawn[0] != drawn[2]).any()
     assert set(drawn[0].tolist()) == {0, 1, 2}
+
+
+def test_a_training_from_before_there_was_a_thread_goes_on_in_turn(tmp_path: Path) -> None:
+    train(small(ahead=False), 0, folder=tmp_path, minutes=0.0)
+    kept = load(tmp_path / CHECKPOINT)
+    arrays = {name: array.copy() for name, array in kept.arrays.items()}
+    old = dataclasses.make_dataclass("Old", [name for name in kept.config if name != "ahead"])
+    config = old(**{name: value for name, value in kept.config.items() if name != "ahead"})
+    about = {"algorithm": kept.algorithm, "config": config, "seed": kept.seed}
+    whole = {**arrays, **kept.facts}
+    save(tmp_path / CHECKPOINT, SimpleNamespace(**about, kept=tuple(whole), **whole))
+    assert "ahead" not in load(tmp_path / CHECKPOINT).config
+    config, kept = begun(tmp_path)
+    assert config == small(ahead=False)
+    load_player(kept_in(tmp_path))
+    again = train(config, 0, folder=tmp_path, resume=True, minutes=0.0)
+    assert again.episodes.steps == 32
 
 
 def test_a_checkpoint_for_another_network_or_game_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlcourse.atari.agents import AGENTS
+from rlcourse.atari.agents import AGENTS, PPO
 from rlcourse.checkpoint import Checkpoint, load, read_config, restore, save
 from rlcourse.errors import CourseError, InvalidArgumentError, check_not_negative
 
@@ -76,7 +76,7 @@ def train(
     try:
         with _locked(folder), stopping() as stop:
             if resume:
-                restore(run, load(path))
+                restore(run, kept_in(folder))
                 if getattr(run, "replay", None):
                     run.replay.cut()  # the games before and after are not the same
             before, start = run.seconds, time.monotonic()
@@ -113,7 +113,10 @@ def kept_in(folder: Path) -> Checkpoint:
     path = folder / CHECKPOINT if folder.is_dir() else folder
     if not path.is_file():
         raise InvalidArgumentError(f"{folder}: no Atari training is here ({CHECKPOINT} is missing)")
-    return load(path)
+    kept = load(path)
+    if kept.algorithm == PPO.algorithm:
+        kept.config.setdefault("ahead", False)  # before there was a choice it was played in turn
+    return kept
 
 
 def begun(folder: Path) -> tuple[Any, Checkpoint]:
